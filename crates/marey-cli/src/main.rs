@@ -1,0 +1,2 @@
+//! The marey command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Manifests, importers, splits, the packed store and the loader.

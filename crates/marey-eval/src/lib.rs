@@ -1,0 +1,1 @@
+//! Metrics with intervals and baselines, and the report that holds them.

@@ -1,0 +1,1 @@
+//! CPU kernels for channels-last video networks.

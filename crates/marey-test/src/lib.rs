@@ -1,0 +1,1 @@
+//! Synthetic videos and test helpers.

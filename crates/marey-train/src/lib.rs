@@ -1,0 +1,1 @@
+//! The training loop: losses, optimisers, schedules, checkpoints, run folder.

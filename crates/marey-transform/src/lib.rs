@@ -1,0 +1,1 @@
+//! Turns clips into model input: resize, crop, flip, colour, erase, normalise.

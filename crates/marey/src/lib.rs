@@ -1,0 +1,1 @@
+//! Trains, judges and deploys video event recognisers.
