@@ -1,1 +1,64 @@
 //! Metrics with intervals and baselines, and the report that holds them.
+//!
+//! For: turning the scores of a recogniser into figures that can be believed. Every [`Figure`] carries its interval, the
+//! number of items behind it and what a predictor without eyes would have got, and cannot be built without them.
+//! Not for: running a model, reading data, choosing thresholds. Everything here works on plain slices.
+//!
+//! ```
+//! use marey_eval::{Bootstrap, Scored, classify};
+//!
+//! let classes = ["still".to_owned(), "moving".to_owned()];
+//! let items: Vec<Scored> = (0..40)
+//!     .map(|i| Scored {
+//!         item: format!("clip-{i}"),
+//!         group: Some(format!("camera-{}", i % 8)),
+//!         target: i % 2,
+//!         scores: if i % 5 == 0 { vec![0.6, 0.4] } else { vec![1.0 - (i % 2) as f32, (i % 2) as f32] },
+//!     })
+//!     .collect();
+//! let result = classify(&classes, &[30, 10], &items, &Bootstrap::default())?;
+//! let top1 = result.figure("top1").expect("classify always gives top1");
+//! assert_eq!(top1.value, 0.9);
+//! assert_eq!(top1.baseline.value, 0.5); // always answering "still"
+//! println!("{result}");
+//! # Ok::<(), marey_eval::Error>(())
+//! ```
+
+mod error;
+
+mod interval;
+
+mod bootstrap;
+
+mod counts;
+
+mod figure;
+
+mod classify;
+
+mod warnings;
+
+mod compare;
+
+mod views;
+
+mod predictions;
+
+mod table;
+
+mod report;
+
+mod plot;
+
+pub use bootstrap::Bootstrap;
+pub use classify::{Classification, Mistake, Scored, classify};
+pub use compare::{Comparison, Difference, compare};
+pub use error::{Error, ErrorKind};
+pub use figure::{Baseline, ClassFigures, Estimate, Figure, Standing};
+pub use interval::{Interval, IntervalMethod, percentile_interval, wilson};
+pub use plot::Plot;
+pub use predictions::predictions_csv;
+pub use report::{
+    Curve, CurvePanel, DataSection, Origin, Report, SCHEMA_VERSION, Skipped, SplitCounts,
+};
+pub use views::ViewMean;

@@ -1,0 +1,292 @@
+//! The report of an evaluation: one JSON file for machines, one HTML file for people, and the plots as PNG.
+//!
+//! All three are written from one [`Report`]. The JSON is described by [`Report::json_schema`]; a change that breaks readers raises
+//! [`SCHEMA_VERSION`].
+
+mod html;
+
+mod sections;
+
+use std::fs;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::table::{percent, range};
+use crate::{Classification, Error, ErrorKind, Figure, Plot, Standing};
+
+/// Version of the layout of `report.json`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// All that is known about one evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`] of the program that wrote it.
+    pub schema_version: u32,
+    /// Name of the run.
+    pub name: String,
+    /// Name of the evaluated split, such as `test` or `validation`.
+    pub split: String,
+    /// Whether the epoch, or anything else, was chosen on this split; then its figures flatter the model, and the verdict says so.
+    pub chosen_on_this_split: bool,
+    /// Why a leak between the splits was accepted, if one was. It is said in the first line.
+    pub accepted_leak: Option<String>,
+    /// Name of the figure that the verdict is about. Default `top1`.
+    pub headline: String,
+    /// The verdict in one sentence, as [`Report::verdict`] gives it; filled when the report is written.
+    #[serde(default)]
+    pub verdict: String,
+    /// The figures.
+    pub classification: Classification,
+    /// What training recorded, epoch by epoch. Empty where nothing was trained.
+    pub curves: Vec<Curve>,
+    /// The epoch whose weights were evaluated.
+    pub chosen_epoch: Option<f64>,
+    /// What the figures were computed on.
+    pub data: DataSection,
+    /// The resolved recipe, as TOML.
+    pub recipe: String,
+    /// How to get the same again.
+    pub origin: Origin,
+}
+
+/// A quantity over the epochs of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Curve {
+    /// Name, such as `train loss` or `macro_f1`.
+    pub name: String,
+    /// The plot it belongs to.
+    pub panel: CurvePanel,
+    /// `(epoch, value)` in rising order of epochs, which may be fractional. A value that is not finite is left out of files and plots.
+    #[serde(serialize_with = "finite_points")]
+    pub points: Vec<(f64, f64)>,
+}
+
+/// The plots of training curves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CurvePanel {
+    /// Training and validation loss.
+    Loss,
+    /// The learning rate.
+    LearningRate,
+    /// Validation figures, in 0..=1.
+    Metric,
+}
+
+/// What the figures were computed on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DataSection {
+    /// Where the data came from, in words: a path, a manifest.
+    pub source: String,
+    /// One entry a split.
+    pub splits: Vec<SplitCounts>,
+    /// What the importer counted and left out.
+    pub notes: Vec<String>,
+    /// Items that could not be read and are not in the figures.
+    pub skipped: Vec<Skipped>,
+}
+
+/// The size of a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SplitCounts {
+    /// Name, such as `train`.
+    pub split: String,
+    /// Number of items.
+    pub items: usize,
+    /// Number of groups, where groups are known.
+    pub groups: Option<usize>,
+    /// Number of items of each class, in the order of the class list.
+    pub per_class: Vec<usize>,
+}
+
+/// An item that could not be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// The item.
+    pub item: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How to get the same figures again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Origin {
+    /// The command line.
+    pub command: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the program, with commit where known.
+    pub version: String,
+    /// The device, in words.
+    pub device: String,
+    /// The kernels that computed, in words.
+    pub kernels: String,
+    /// Wall time of the whole command, in seconds.
+    pub wall_time_sec: Option<f64>,
+    /// Highest resident memory of the process, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Further facts as `(name, value)`, such as the number of parameters or the run's id.
+    pub facts: Vec<(String, String)>,
+}
+
+impl Report {
+    /// A report with these figures; every other field is empty and may be filled in.
+    pub fn new(
+        name: impl Into<String>,
+        split: impl Into<String>,
+        classification: Classification,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            name: name.into(),
+            split: split.into(),
+            chosen_on_this_split: false,
+            accepted_leak: None,
+            headline: "top1".into(),
+            verdict: String::new(),
+            classification,
+            curves: Vec::new(),
+            chosen_epoch: None,
+            data: DataSection::default(),
+            recipe: String::new(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// The figure that the verdict is about: `headline`, or the first where there is none of that name.
+    pub fn headline_figure(&self) -> Option<&Figure> {
+        let figures = &self.classification.figures;
+        self.classification
+            .figure(&self.headline)
+            .or_else(|| figures.first())
+    }
+
+    /// How good the model is, in plain words: figure, interval, baseline, and whether the interval excludes the baseline. It
+    /// begins with the accepted leak, if there is one.
+    pub fn verdict(&self) -> String {
+        let (leak, sentence) = self.verdict_parts();
+        leak.map_or(sentence.clone(), |leak| format!("{leak}. {sentence}"))
+    }
+
+    /// The accepted leak, and the sentence about the figure.
+    fn verdict_parts(&self) -> (Option<String>, String) {
+        let leak = self
+            .accepted_leak
+            .as_ref()
+            .map(|reason| format!("accepted leak: {}", reason.trim().trim_end_matches('.')));
+        let Some(figure) = self.headline_figure() else {
+            return (leak, "No figure was computed.".into());
+        };
+        let standing = match figure.standing() {
+            Standing::Above => {
+                "The whole interval lies above the baseline: the model is better than it."
+            }
+            Standing::Undecided => {
+                "The interval includes the baseline: these items do not show that the model is better than it."
+            }
+            Standing::Below => {
+                "The whole interval lies below the baseline: the model is worse than it."
+            }
+        };
+        let chosen = if self.chosen_on_this_split {
+            " The model was chosen on this split, so expect less on new data."
+        } else {
+            ""
+        };
+        let sentence = format!(
+            "On {} ({}) {} is {} (95 % interval {}), against {} for {}. {standing}{chosen}",
+            self.split,
+            self.classification.evidence(),
+            figure.title,
+            percent(figure.value),
+            range(&figure.widest_interval()),
+            percent(figure.baseline.value),
+            figure.baseline.name,
+        );
+        (leak, sentence)
+    }
+
+    /// The report as `report.json`, indented.
+    pub fn to_json(&self) -> String {
+        let written = Self {
+            verdict: self.verdict(),
+            ..self.clone()
+        };
+        let mut json = serde_json::to_string_pretty(&written)
+            .expect("a report has only string keys, which JSON can always write");
+        json.push('\n');
+        json
+    }
+
+    /// Reads a `report.json`.
+    ///
+    /// # Errors
+    /// If it is not a report, or one of another schema version.
+    pub fn from_json(json: &str) -> Result<Self, Error> {
+        let value: serde_json::Value = serde_json::from_str(json).map_err(ErrorKind::Json)?;
+        if let Some(found) = value
+            .get("schema_version")
+            .and_then(serde_json::Value::as_u64)
+            && found != u64::from(SCHEMA_VERSION)
+        {
+            return Err(ErrorKind::Schema {
+                found,
+                expected: SCHEMA_VERSION.into(),
+            }
+            .into());
+        }
+        Ok(serde_json::from_value(value).map_err(ErrorKind::Json)?)
+    }
+
+    /// The JSON Schema of `report.json`.
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
+    /// The report as one HTML file: no request, no script; light and dark, phone and paper.
+    pub fn to_html(&self) -> String {
+        html::page(self)
+    }
+
+    /// Every plot that this report has data for, in the order of the page.
+    pub fn plots(&self) -> Vec<Plot> {
+        crate::plot::all(self)
+    }
+
+    /// Writes `report.json`, `report.html` and `plots/*.png` into `dir`, which must exist. Each file is written under another name
+    /// first and then renamed, so that none is ever half there.
+    ///
+    /// # Errors
+    /// If a file cannot be written, with its path.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        let plots = dir.join("plots");
+        fs::create_dir_all(&plots).map_err(|source| Error::writing(&plots, source))?;
+        for plot in self.plots() {
+            write(&plots.join(format!("{}.png", plot.name())), &plot.to_png()?)?;
+        }
+        write(&dir.join("report.json"), self.to_json().as_bytes())?;
+        write(&dir.join("report.html"), self.to_html().as_bytes())
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .map_err(|source| {
+            // Best effort: the error that matters is the first one.
+            let _ = fs::remove_file(&partial);
+            Error::writing(path, source)
+        })
+}
+
+fn finite_points<S: Serializer>(points: &[(f64, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(
+        points
+            .iter()
+            .filter(|(epoch, value)| epoch.is_finite() && value.is_finite()),
+    )
+}

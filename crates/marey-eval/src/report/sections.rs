@@ -1,0 +1,383 @@
+//! The sections of `report.html`. Each gives `None` where there is nothing to say.
+
+use super::html::{breakable, capitalised, figure, section, table};
+use super::{DataSection, Report};
+use crate::plot::{Plot, escape};
+use crate::table::{count, percent, points, points_range, range};
+use crate::{ClassFigures, Comparison, Estimate, Figure, Interval, IntervalMethod};
+
+/// Most skipped items listed on the page; `report.json` has all.
+const MAX_SKIPPED: usize = 50;
+
+/// Most mistakes listed on the page; `report.json` has up to 100.
+const MAX_MISTAKES: usize = 40;
+
+pub(super) fn figures(report: &Report, plots: &[Plot]) -> Option<String> {
+    let classification = &report.classification;
+    // Macro recall is the same number as mean class accuracy; both are in report.json.
+    let shown: Vec<&Figure> = classification
+        .figures
+        .iter()
+        .filter(|figure| figure.name != "macro_recall")
+        .collect();
+    let rows: Vec<Vec<String>> = shown.iter().map(|figure| figure_row(figure)).collect();
+    let heads = ["Figure", "Value", "95 % interval", "Baseline"];
+    let definitions: String = shown
+        .iter()
+        .map(|figure| {
+            let (title, definition) = (capitalised(&figure.title), capitalised(&figure.definition));
+            format!(
+                "<dt>{}</dt><dd>{}.</dd>\n",
+                escape(&title),
+                escape(&definition)
+            )
+        })
+        .collect();
+    let names: Vec<String> = classification
+        .baseline_names()
+        .iter()
+        .map(|name| escape(name))
+        .collect();
+    let body = format!(
+        "<div class=\"plots\">\n<div>{}</div>\n{}</div>\n<p class=\"note\">{} Baseline: {}.</p>\n\
+         <h3>What the figures mean</h3>\n<dl>\n{definitions}</dl>\n",
+        table("", &heads, &rows),
+        figure(plots, "figures"),
+        interval_note(&shown),
+        names.join("; for top-5, "),
+    );
+    Some(section("Figures", &body))
+}
+
+fn figure_row(figure: &Figure) -> Vec<String> {
+    let believed = figure.widest_interval();
+    let mut interval = format!(
+        "<b>{}</b><small>{}</small>",
+        range(&believed),
+        method_name(&believed)
+    );
+    if let Some(group) = figure.group_interval {
+        let other = if believed == group {
+            figure.interval
+        } else {
+            group
+        };
+        interval += &format!("<small>{} {}</small>", range(&other), method_name(&other));
+    }
+    vec![
+        escape(&capitalised(&figure.title)),
+        format!(
+            "<b>{}</b><small>{}</small>",
+            percent(figure.value),
+            count(figure.support, "item")
+        ),
+        interval,
+        format!(
+            "<span class=\"num\">{}</span>",
+            percent(figure.baseline.value)
+        ),
+    ]
+}
+
+fn method_name(interval: &Interval) -> &'static str {
+    match interval.method {
+        IntervalMethod::Wilson => "Wilson",
+        IntervalMethod::GroupBootstrap { .. } => "by group",
+        IntervalMethod::ItemBootstrap { .. } => "by item",
+    }
+}
+
+/// What the short names of the methods in the table stand for.
+fn interval_note(figures: &[&Figure]) -> String {
+    let bootstrap = figures
+        .iter()
+        .map(|figure| figure.interval.method)
+        .find_map(|method| match method {
+            IntervalMethod::Wilson => None,
+            IntervalMethod::GroupBootstrap { draws, groups } => Some(format!(
+                "“By group”: percentiles of {draws} draws of whole groups out of {groups}, for \
+                 another choice of groups. "
+            )),
+            IntervalMethod::ItemBootstrap { draws, items } => Some(format!(
+                "“By item”: percentiles of {draws} draws of single items out of {items}. "
+            )),
+        });
+    format!(
+        "{}“Wilson”: of a share, with every item independent of the others; also where every draw \
+         gave 0 or 100 %. Where there are two, the wider one comes first and decides the verdict.",
+        bootstrap.unwrap_or_default()
+    )
+}
+
+pub(super) fn comparisons(report: &Report) -> Option<String> {
+    let comparisons = &report.classification.comparisons;
+    if comparisons.is_empty() {
+        return None;
+    }
+    let body: String = comparisons.iter().map(comparison).collect();
+    Some(section("Beside other predictors", &body))
+}
+
+fn comparison(comparison: &Comparison) -> String {
+    let rows: Vec<Vec<String>> = comparison
+        .differences
+        .iter()
+        .filter(|difference| difference.figure != "macro_recall")
+        .map(|difference| {
+            vec![
+                capitalised(&escape(&difference.title)),
+                format!("<b>{}</b>", percent(difference.model)),
+                format!(
+                    "{}<small>{}</small>",
+                    percent(difference.baseline),
+                    range(&difference.baseline_interval)
+                ),
+                format!(
+                    "<b>{} points</b><small>{}</small>",
+                    points(difference.difference),
+                    points_range(&difference.interval)
+                ),
+            ]
+        })
+        .collect();
+    let heads = ["Figure", "Model", "Other", "Difference"];
+    format!(
+        "<h3>{}</h3>\n<p class=\"note\">On the same {}; the interval of a difference is drawn in \
+         pairs.</p>\n{}",
+        escape(&comparison.name),
+        count(comparison.support, "item"),
+        table("", &heads, &rows)
+    )
+}
+
+pub(super) fn classes(report: &Report, plots: &[Plot]) -> Option<String> {
+    let classification = &report.classification;
+    let rows: Vec<Vec<String>> = classification.per_class.iter().map(class_row).collect();
+    let heads = ["Class", "Recall", "Precision", "F1", "Predicted"];
+    let body = format!(
+        "<div class=\"plots\">\n{}{}</div>\n{}<p class=\"note\">Under each figure its 95 % interval \
+         (Wilson's for recall and precision, bootstrap for F1) and what the baseline gets. Wilson's \
+         takes items as independent; it is too narrow where items share a group.</p>\n",
+        figure(plots, "confusion_matrix"),
+        figure(plots, "class_recall"),
+        table("named", &heads, &rows)
+    );
+    Some(section("Classes", &body))
+}
+
+fn class_row(class: &ClassFigures) -> Vec<String> {
+    let estimate = |estimate: &Estimate| {
+        let baseline = percent(estimate.baseline);
+        match estimate.support {
+            0 => format!("-<small>nothing known</small><small>baseline {baseline}</small>"),
+            _ => format!(
+                "<b>{}</b><small>{}</small><small>baseline {baseline}</small>",
+                percent(estimate.value),
+                range(&estimate.interval)
+            ),
+        }
+    };
+    let training = match class.train_support {
+        Some(count) => format!("{count} in training"),
+        None => "training unknown".to_owned(),
+    };
+    vec![
+        format!(
+            "{}<small>{}</small><small>{training}</small>",
+            breakable(&class.name),
+            count(class.support, "item")
+        ),
+        estimate(&class.recall),
+        estimate(&class.precision),
+        estimate(&class.f1),
+        class.predicted.to_string(),
+    ]
+}
+
+pub(super) fn training(plots: &[Plot]) -> Option<String> {
+    let figures: String = ["loss", "validation_metrics", "learning_rate"]
+        .iter()
+        .map(|name| figure(plots, name))
+        .collect();
+    if figures.is_empty() {
+        return None;
+    }
+    Some(section(
+        "Training",
+        &format!("<div class=\"plots\">\n{figures}</div>\n"),
+    ))
+}
+
+pub(super) fn mistakes(report: &Report) -> Option<String> {
+    let classification = &report.classification;
+    if classification.mistakes.is_empty() {
+        return None;
+    }
+    let rows: Vec<Vec<String>> = classification
+        .mistakes
+        .iter()
+        .take(MAX_MISTAKES)
+        .map(|mistake| {
+            let group = match &mistake.group {
+                Some(group) => format!("<small>{}</small>", breakable(group)),
+                None => String::new(),
+            };
+            vec![
+                format!("{}{group}", breakable(&mistake.item)),
+                breakable(&mistake.truth),
+                breakable(&mistake.predicted),
+                format!(
+                    "<b>{:.3}</b><small>truth {:.3}</small>",
+                    mistake.score, mistake.truth_score
+                ),
+            ]
+        })
+        .collect();
+    let shown = rows.len();
+    let which = match classification.num_mistakes {
+        all if all == shown => "the most confident first".to_owned(),
+        _ => format!("the {shown} most confident of them"),
+    };
+    let body = format!(
+        "<p>{} of {} wrong; {which}. Look at these first: they are mistakes of the model or of the \
+         labels.</p>\n{}",
+        classification.num_mistakes,
+        count(classification.num_items, "item"),
+        table(
+            "words named",
+            &["Item", "Truth", "Prediction", "Score"],
+            &rows
+        )
+    );
+    Some(section("Mistakes", &body))
+}
+
+pub(super) fn data(report: &Report, plots: &[Plot]) -> Option<String> {
+    let data = &report.data;
+    if *data == DataSection::default() {
+        return None;
+    }
+    let mut body = String::new();
+    if !data.source.is_empty() {
+        body += &format!("<p>{}</p>\n", escape(&data.source));
+    }
+    if !data.splits.is_empty() {
+        let rows: Vec<Vec<String>> = data
+            .splits
+            .iter()
+            .map(|split| {
+                let groups = split
+                    .groups
+                    .map_or("unknown".to_owned(), |groups| groups.to_string());
+                let empty = split.per_class.iter().filter(|&&count| count == 0).count();
+                vec![
+                    escape(&split.split),
+                    split.items.to_string(),
+                    groups,
+                    empty.to_string(),
+                ]
+            })
+            .collect();
+        body += &table(
+            "",
+            &["Split", "Items", "Groups", "Classes without item"],
+            &rows,
+        );
+    }
+    body += &figure(plots, "label_counts");
+    if !data.notes.is_empty() {
+        let notes: String = data
+            .notes
+            .iter()
+            .map(|note| format!("<li>{}</li>\n", escape(note)))
+            .collect();
+        body += &format!("<h3>What the importer noted</h3>\n<ul>\n{notes}</ul>\n");
+    }
+    if !data.skipped.is_empty() {
+        let rows: Vec<Vec<String>> = data
+            .skipped
+            .iter()
+            .take(MAX_SKIPPED)
+            .map(|skipped| vec![breakable(&skipped.item), escape(&skipped.reason)])
+            .collect();
+        body += &format!(
+            "<h3>Skipped: {}</h3>\n<p>They could not be read and are in no figure.</p>\n{}",
+            count(data.skipped.len(), "item"),
+            table("words named", &["Item", "Why"], &rows)
+        );
+    }
+    Some(section("Data", &body))
+}
+
+pub(super) fn recipe(report: &Report) -> Option<String> {
+    if report.recipe.is_empty() {
+        return None;
+    }
+    Some(section(
+        "Recipe",
+        &format!("<pre>{}</pre>\n", escape(report.recipe.trim_end())),
+    ))
+}
+
+pub(super) fn reproduce(report: &Report) -> Option<String> {
+    let origin = &report.origin;
+    if origin.command.is_empty() {
+        return None;
+    }
+    let mut facts = vec![
+        ("Seed".to_owned(), origin.seed.to_string()),
+        ("Version".to_owned(), origin.version.clone()),
+        ("Device".to_owned(), origin.device.clone()),
+        ("Kernels".to_owned(), origin.kernels.clone()),
+        (
+            "Wall time".to_owned(),
+            origin.wall_time_sec.map(duration).unwrap_or_default(),
+        ),
+        (
+            "Peak memory".to_owned(),
+            origin.peak_memory_bytes.map(mebibytes).unwrap_or_default(),
+        ),
+    ];
+    facts.extend(origin.facts.iter().cloned());
+    let facts: String = facts
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)))
+        .collect();
+    let body = format!(
+        "<pre>{}</pre>\n<dl>\n{facts}</dl>\n",
+        escape(&origin.command)
+    );
+    Some(section("How to get this again", &body))
+}
+
+/// Seconds for people: `42.1 s`, `12 min 5 s`, `3 h 4 min`.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..=99 => format!("{seconds:.1} s"),
+        100..=7199 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let cases = [
+            (4.26, "4.3 s"),
+            (725.0, "12 min 5 s"),
+            (11_059.0, "3 h 4 min"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+}
