@@ -1,1 +1,46 @@
 //! Layers, architectures, weights and the model card.
+//!
+//! For: building a recogniser ([`ModelConfig`] to [`Model`]), filling it with weights from PyTorch or from a file of our
+//! own ([`weights`]), and keeping it together with all that a prediction needs ([`Bundle`], [`Card`]).
+//! Not for: losses, optimisers and the loop (`marey-train`), turning files into clips (`marey-data`), scoring files
+//! (`marey-infer`).
+//!
+//! Every tensor is channels last: clips are `[b, t, h, w, c]`, logits `[b, k]`.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use marey_clip::rng_for;
+//! use marey_model::{Arch, ModelConfig};
+//!
+//! let device = Device::flex();
+//! let mut config = ModelConfig::new(Arch::R3d18);
+//! config.width = Some(0.125);
+//! let model = config.init(5, &mut rng_for(7, 0, 0, 0), &device)?;
+//! let clips = Tensor::<5>::zeros([2, 4, 32, 32, 3], &device);
+//! assert_eq!(model.forward(clips).dims(), [2, 5]);
+//! # Ok::<(), marey_model::Error>(())
+//! ```
+
+pub mod layer;
+
+pub mod arch;
+
+mod config;
+
+mod model;
+
+pub mod weights;
+
+mod card;
+
+mod bundle;
+
+mod error;
+
+mod files;
+
+pub use bundle::Bundle;
+pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, Provenance, utc};
+pub use config::{Arch, HeadImport, ModelConfig};
+pub use error::{Error, ErrorKind};
+pub use model::Model;

@@ -1,1 +1,46 @@
-//! Turns clips into model input: resize, crop, flip, colour, erase, normalise.
+//! Turns clips into model input: crop, resize, flip, colour, erase, normalise.
+//!
+//! For: one [`Preprocess`] that training, evaluation, prediction and live streams share, and the [`Augment`] of
+//! training. Both work on `u8` on the host in one pass over each frame; only the cast and the normalising, in
+//! [`Preprocess::to_input`], happen on the device.
+//! Not for: choosing frames (`marey-clip`), reading them (`marey-media`), making batches (`marey-data`).
+//!
+//! ```
+//! use marey_clip::{Clip, Pixels, Timestamp, rng_for};
+//! use marey_transform::{Augment, Preprocess, Resize};
+//!
+//! let frames = Pixels::U8(vec![90; 2 * 48 * 64 * 3]);
+//! let clip = Clip::new([2, 48, 64, 3], frames, vec![Timestamp::ZERO; 2]);
+//! let preprocess = Preprocess::new([32, 32], Resize::ShortSide);
+//! assert_eq!(preprocess.spatial(&clip)?.dims(), [2, 32, 32, 3]);
+//!
+//! let augment = Augment { flip: 0.5, ..Augment::default() };
+//! let mut rng = rng_for(1, 0, 0, 0);
+//! assert_eq!(preprocess.spatial_random(&clip, &augment, &mut rng)?.dims(), [2, 32, 32, 3]);
+//! # Ok::<(), marey_transform::Error>(())
+//! ```
+
+mod preprocess;
+
+mod augment;
+
+mod resample;
+
+mod simd;
+
+mod color;
+
+mod erase;
+
+mod input;
+
+mod source;
+
+mod error;
+
+pub use augment::{Augment, ColorJitter, RandomErasing, RandomResizedCrop};
+pub use error::Error;
+pub use preprocess::{Preprocess, Resize};
+
+#[cfg(test)]
+mod golden;

@@ -1,0 +1,160 @@
+//! R3D-18: an 18-layer residual network of 3x3x3 convolutions (Tran et al., "A Closer Look at Spatiotemporal
+//! Convolutions for Action Recognition", CVPR 2018), with the names and the initial values of torchvision's `r3d_18`.
+//!
+//! Letters: b batch, t frames, h height, w width, c channels, k classes.
+
+use burn::{
+    module::Module,
+    nn::{Dropout, DropoutConfig},
+    tensor::{Device, Tensor, activation::relu, assert_shape},
+};
+
+use super::scaled_channels;
+use crate::layer::{
+    Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average,
+};
+
+/// Builds an [`R3d`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct R3dConfig {
+    /// Classes.
+    pub num_classes: usize,
+    /// Factor on the channels of every stage; 1 is the paper's 64, 128, 256, 512.
+    pub width: f64,
+    /// Share of the pooled feature that is dropped in training, in `[0, 1)`; the paper's is 0.
+    pub dropout: f64,
+}
+
+impl R3dConfig {
+    /// The paper's 18 layers: torchvision's `r3d_18`.
+    pub const fn r3d_18(num_classes: usize) -> Self {
+        Self {
+            num_classes,
+            width: 1.0,
+            dropout: 0.0,
+        }
+    }
+
+    /// The network.
+    ///
+    /// # Panics
+    /// If `dropout` is outside `[0, 1)`.
+    pub fn init(&self, init: &mut Init<'_>, device: &Device) -> R3d {
+        let [c1, c2, c3, c4] =
+            [64, 128, 256, 512].map(|channels| scaled_channels(channels, self.width));
+        let stem = ConvConfig::new(3, c1, [3, 7, 7])
+            .with_stride([1, 2, 2])
+            .init(init, device);
+        let stage = |from, to, stride, init: &mut Init<'_>| {
+            vec![
+                BasicBlock::new([from, to], stride, init, device),
+                BasicBlock::new([to, to], 1, init, device),
+            ]
+        };
+        R3d {
+            stem: (stem, BatchNorm::new(c1, Activation::Relu, device)),
+            layer1: stage(c1, c1, 1, init),
+            layer2: stage(c1, c2, 2, init),
+            layer3: stage(c2, c3, 2, init),
+            layer4: stage(c3, c4, 2, init),
+            dropout: DropoutConfig::new(self.dropout).init(),
+            fc: Linear::new(
+                [c4, self.num_classes],
+                LinearInit::Normal(0.01),
+                init,
+                device,
+            ),
+        }
+    }
+}
+
+/// A residual network of 3x3x3 convolutions.
+#[derive(Module, Debug)]
+pub struct R3d {
+    stem: (Conv3d, BatchNorm),
+    layer1: Vec<BasicBlock>,
+    layer2: Vec<BasicBlock>,
+    layer3: Vec<BasicBlock>,
+    layer4: Vec<BasicBlock>,
+    dropout: Dropout,
+    fc: Linear,
+}
+
+impl R3d {
+    /// Logits of clips.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`, any `t` from 1
+    /// - output: `[b, k]`
+    ///
+    /// # Panics
+    /// If the clips do not have 3 channels.
+    pub fn forward(&self, clips: Tensor<5>) -> Tensor<2> {
+        self.fc.forward(self.dropout.forward(self.features(clips)))
+    }
+
+    /// What the classifier sees.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    /// - output: `[b, 512]` at width 1
+    ///
+    /// # Panics
+    /// As [`R3d::forward`].
+    pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
+        assert_shape!(clips, [_, _, _, _, 3]);
+        let (conv, norm) = &self.stem;
+        let x = norm.forward(conv.forward(clips)); // [b, t, h / 2, w / 2, 64]
+        let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
+        // Stages 2 to 4 halve time and space: [b, t / 8, h / 16, w / 16, 512].
+        let x = stages
+            .into_iter()
+            .flatten()
+            .fold(x, |x, block| block.forward(x));
+        global_average(x)
+    }
+
+    /// Classes.
+    pub fn num_classes(&self) -> usize {
+        self.fc.num_outputs()
+    }
+}
+
+/// Two convolutions and a way round them.
+#[derive(Module, Debug)]
+struct BasicBlock {
+    conv1: (Conv3d, BatchNorm),
+    conv2: (Conv3d, BatchNorm),
+    downsample: Option<(Conv3d, BatchNorm)>,
+}
+
+impl BasicBlock {
+    fn new([from, to]: [usize; 2], stride: usize, init: &mut Init<'_>, device: &Device) -> Self {
+        let norm = |activation| BatchNorm::new(to, activation, device);
+        let first = ConvConfig::new(from, to, [3; 3])
+            .with_stride([stride; 3])
+            .init(init, device);
+        let second = ConvConfig::new(to, to, [3; 3]).init(init, device);
+        let downsample = (stride > 1 || from != to).then(|| {
+            let conv = ConvConfig::new(from, to, [1; 3])
+                .with_stride([stride; 3])
+                .init(init, device);
+            (conv, norm(Activation::Identity))
+        });
+        Self {
+            conv1: (first, norm(Activation::Relu)),
+            conv2: (second, norm(Activation::Identity)),
+            downsample,
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let run = |(conv, norm): &(Conv3d, BatchNorm), x| norm.forward(conv.forward(x));
+        let y = run(&self.conv2, run(&self.conv1, x.clone()));
+        let x = match &self.downsample {
+            Some(downsample) => run(downsample, x),
+            None => x,
+        };
+        relu(y + x)
+    }
+}

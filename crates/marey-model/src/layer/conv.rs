@@ -1,0 +1,190 @@
+//! Convolutions whose weights are stored channels last: `[o, kt, kh, kw, i / groups]`.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, assert_shape},
+};
+
+use super::{
+    Init,
+    init::constant,
+    op::{self, Window},
+};
+
+/// Builds a [`Conv2d`] (`S` = 2, sides are `[h, w]`) or a [`Conv3d`] (`S` = 3, `[t, h, w]`).
+#[derive(Clone, Copy, Debug)]
+pub struct ConvConfig<const S: usize> {
+    in_channels: usize,
+    out_channels: usize,
+    kernel: [usize; S],
+    stride: [usize; S],
+    padding: [usize; S],
+    groups: usize,
+    has_bias: bool,
+}
+
+impl<const S: usize> ConvConfig<S> {
+    /// Stride 1, one group, no bias, and as much padding as keeps the size where `kernel` is odd.
+    pub fn new(in_channels: usize, out_channels: usize, kernel: [usize; S]) -> Self {
+        let padding = kernel.map(|side| side / 2);
+        Self {
+            in_channels,
+            out_channels,
+            kernel,
+            stride: [1; S],
+            padding,
+            groups: 1,
+            has_bias: false,
+        }
+    }
+
+    /// The same with another distance between outputs.
+    #[must_use]
+    pub const fn with_stride(mut self, stride: [usize; S]) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// The same with other zeros around.
+    #[must_use]
+    pub const fn with_padding(mut self, padding: [usize; S]) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// The same with the channels divided into groups that do not meet; as many as channels is depthwise.
+    #[must_use]
+    pub const fn with_groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The same with a bias a channel.
+    #[must_use]
+    pub const fn with_bias(mut self) -> Self {
+        self.has_bias = true;
+        self
+    }
+
+    /// He et al.'s normal values for a rectifier, `std = sqrt(2 / fan_out)`, as torchvision and timm do; bias 0.
+    fn parameters<const D: usize>(
+        &self,
+        dims: [usize; D],
+        init: &mut Init<'_>,
+        device: &Device,
+    ) -> (Param<Tensor<D>>, Option<Param<Tensor<1>>>) {
+        let [i, o, g] = [self.in_channels, self.out_channels, self.groups];
+        assert!(
+            g > 0 && i.is_multiple_of(g) && o.is_multiple_of(g),
+            "{g} groups of {i} -> {o} channels"
+        );
+        let fan_out = self.kernel.iter().product::<usize>() * o / g;
+        let weight = init.normal(dims, (2.0 / fan_out as f64).sqrt(), device);
+        (weight, self.has_bias.then(|| constant(o, 0.0, device)))
+    }
+}
+
+impl ConvConfig<2> {
+    /// The layer.
+    ///
+    /// # Panics
+    /// If the groups do not divide the channels.
+    pub fn init(&self, init: &mut Init<'_>, device: &Device) -> Conv2d {
+        let [kh, kw] = self.kernel;
+        let dims = [self.out_channels, kh, kw, self.in_channels / self.groups];
+        let (weight, bias) = self.parameters(dims, init, device);
+        let ([sh, sw], [ph, pw]) = (self.stride, self.padding);
+        let window = Window {
+            stride: [1, sh, sw],
+            padding: [0, ph, pw],
+            ..Window::default()
+        };
+        Conv2d {
+            weight,
+            bias,
+            window,
+            groups: self.groups,
+        }
+    }
+}
+
+impl ConvConfig<3> {
+    /// The layer.
+    ///
+    /// # Panics
+    /// If the groups do not divide the channels.
+    pub fn init(&self, init: &mut Init<'_>, device: &Device) -> Conv3d {
+        let [kt, kh, kw] = self.kernel;
+        let dims = [
+            self.out_channels,
+            kt,
+            kh,
+            kw,
+            self.in_channels / self.groups,
+        ];
+        let (weight, bias) = self.parameters(dims, init, device);
+        let window = Window {
+            stride: self.stride,
+            padding: self.padding,
+            ..Window::default()
+        };
+        Conv3d {
+            weight,
+            bias,
+            window,
+            groups: self.groups,
+        }
+    }
+}
+
+/// Convolution over the pictures `[b, h, w, i]`.
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    weight: Param<Tensor<4>>,
+    bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    window: Window,
+    groups: usize,
+}
+
+impl Conv2d {
+    /// # Shapes
+    /// - `x`: `[b, h, w, i]`
+    /// - output: `[b, h', w', o]`
+    ///
+    /// # Panics
+    /// If `i` is not the configured number of input channels.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [o, kh, kw, i_group] = self.weight.dims();
+        let channels = i_group * self.groups;
+        assert_shape!(x, [_, _, _, channels]);
+        let weight = self.weight.val().reshape([o, 1, kh, kw, i_group]);
+        let bias = self.bias.as_ref().map(Param::val);
+        op::conv(x.unsqueeze_dim(1), weight, bias, self.window, self.groups).squeeze_dim(1)
+    }
+}
+
+/// Convolution over the clips `[b, t, h, w, i]`.
+#[derive(Module, Debug)]
+pub struct Conv3d {
+    weight: Param<Tensor<5>>,
+    bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    window: Window,
+    groups: usize,
+}
+
+impl Conv3d {
+    /// # Shapes
+    /// - `x`: `[b, t, h, w, i]`
+    /// - output: `[b, t', h', w', o]`
+    ///
+    /// # Panics
+    /// If `i` is not the configured number of input channels.
+    pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let channels = self.weight.dims()[4] * self.groups;
+        assert_shape!(x, [_, _, _, _, channels]);
+        let bias = self.bias.as_ref().map(Param::val);
+        op::conv(x, self.weight.val(), bias, self.window, self.groups)
+    }
+}

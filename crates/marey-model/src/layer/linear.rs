@@ -1,0 +1,59 @@
+//! A linear layer, with its weight as PyTorch stores it: `[o, i]`.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, module},
+};
+
+use super::{Init, init::constant};
+
+/// How a [`Linear`] starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LinearInit {
+    /// PyTorch's default: weight and bias spread evenly over ±1/sqrt(i).
+    Default,
+    /// Normal weight of this standard deviation, bias 0: torchvision's classifier of videos has 0.01.
+    Normal(f64),
+}
+
+/// `y = x W^T + b` on the last axis.
+#[derive(Module, Debug)]
+pub struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// From `i` to `o` values.
+    pub fn new([i, o]: [usize; 2], kind: LinearInit, init: &mut Init<'_>, device: &Device) -> Self {
+        match kind {
+            LinearInit::Default => {
+                let bound = 1.0 / (i as f64).sqrt();
+                let weight = init.uniform([o, i], bound, device);
+                Self {
+                    weight,
+                    bias: init.uniform([o], bound, device),
+                }
+            }
+            LinearInit::Normal(std) => Self {
+                weight: init.normal([o, i], std, device),
+                bias: constant(o, 0.0, device),
+            },
+        }
+    }
+
+    /// Values it gives.
+    pub fn num_outputs(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    /// # Shapes
+    /// - `x`: `[.., i]`
+    /// - output: `[.., o]`
+    ///
+    /// # Panics
+    /// If `i` is not the configured number of values.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        module::linear(x, self.weight.val().transpose(), Some(self.bias.val()))
+    }
+}

@@ -1,0 +1,172 @@
+//! Bidirectional LSTM (Hochreiter and Schmidhuber, 1997), with PyTorch's parameters and order of gates.
+//!
+//! Letters: b batch, t frames, d width of the input, n width of the state.
+
+use burn::{
+    module::{Module, Param},
+    nn::{Dropout, DropoutConfig},
+    tensor::{
+        Device, Tensor,
+        activation::{sigmoid, tanh},
+        module,
+    },
+};
+
+use super::Init;
+
+/// Layers of two LSTMs each, one forward and one backward in time.
+#[derive(Module, Debug)]
+pub struct BiLstm {
+    layers: Vec<Layer>,
+    dropout: Dropout,
+}
+
+impl BiLstm {
+    /// `num_layers` layers from width `d` to a state of width `n` in each direction, with `dropout` between layers.
+    ///
+    /// # Panics
+    /// If `dropout` is outside `[0, 1)`.
+    pub fn new(
+        [d, n]: [usize; 2],
+        num_layers: usize,
+        dropout: f64,
+        init: &mut Init<'_>,
+        device: &Device,
+    ) -> Self {
+        let layer = |idx| {
+            let width = if idx == 0 { d } else { 2 * n };
+            Layer {
+                forward: Direction::new([width, n], init, device),
+                reverse: Direction::new([width, n], init, device),
+            }
+        };
+        Self {
+            layers: (0..num_layers).map(layer).collect(),
+            dropout: DropoutConfig::new(dropout).init(),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[b, t, d]`
+    /// - output: `[b, t, 2 * n]`, forward states before backward ones
+    ///
+    /// # Panics
+    /// If `d` is not the configured width.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let last = self.layers.len().saturating_sub(1);
+        self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
+            let forward = layer.forward.run(x.clone(), Order::Forward);
+            let y = Tensor::cat(vec![forward, layer.reverse.run(x, Order::Backward)], 2);
+            if idx < last {
+                self.dropout.forward(y)
+            } else {
+                y
+            }
+        })
+    }
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    forward: Direction,
+    reverse: Direction,
+}
+
+#[derive(Clone, Copy)]
+enum Order {
+    Forward,
+    Backward,
+}
+
+/// One LSTM; its gates lie in the order input, forget, cell, output.
+#[derive(Module, Debug)]
+struct Direction {
+    weight_ih: Param<Tensor<2>>,
+    weight_hh: Param<Tensor<2>>,
+    bias_ih: Param<Tensor<1>>,
+    bias_hh: Param<Tensor<1>>,
+}
+
+impl Direction {
+    fn new([d, n]: [usize; 2], init: &mut Init<'_>, device: &Device) -> Self {
+        let bound = 1.0 / (n as f64).sqrt();
+        Self {
+            weight_ih: init.uniform([4 * n, d], bound, device),
+            weight_hh: init.uniform([4 * n, n], bound, device),
+            bias_ih: init.uniform([4 * n], bound, device),
+            bias_hh: init.uniform([4 * n], bound, device),
+        }
+    }
+
+    /// `[b, t, d]` to the states `[b, t, n]`, which stand in the order of `x` whatever the order they were made in.
+    fn run(&self, x: Tensor<3>, order: Order) -> Tensor<3> {
+        let [_, t, _] = x.dims();
+        let n = self.weight_hh.dims()[1];
+        // What does not depend on the state: one matrix product for all frames.
+        let bias = self.bias_ih.val() + self.bias_hh.val();
+        let inputs = module::linear(x, self.weight_ih.val().transpose(), Some(bias));
+        let weight_hh = self.weight_hh.val().transpose();
+        let mut states = Vec::with_capacity(t);
+        // The state and the cell; both are zero before the first frame.
+        let mut memory: Option<(Tensor<2>, Tensor<2>)> = None;
+        for step in 0..t {
+            let at = match order {
+                Order::Forward => step,
+                Order::Backward => t - 1 - step,
+            };
+            let mut gates = inputs.clone().narrow(1, at, 1).squeeze_dim::<2>(1);
+            if let Some((state, _)) = &memory {
+                gates = gates + state.clone().matmul(weight_hh.clone());
+            }
+            let gate = |idx: usize| gates.clone().narrow(1, idx * n, n);
+            let mut cell = sigmoid(gate(0)) * tanh(gate(2));
+            if let Some((_, before)) = memory {
+                cell = cell + sigmoid(gate(1)) * before;
+            }
+            let state = sigmoid(gate(3)) * tanh(cell.clone());
+            states.push(state.clone());
+            memory = Some((state, cell));
+        }
+        if matches!(order, Order::Backward) {
+            states.reverse();
+        }
+        Tensor::stack(states, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use marey_clip::rng_for;
+
+    use super::*;
+
+    #[test]
+    fn the_backward_half_reads_the_frames_from_the_end() {
+        let device = Device::flex();
+        let lstm = BiLstm::new(
+            [3, 4],
+            1,
+            0.0,
+            &mut Init::Random(&mut rng_for(1, 0, 0, 0)),
+            &device,
+        );
+        let x =
+            Tensor::<3>::from_floats([[[1., 2., 3.], [4., 5., 6.], [7., 8., 9.]]], &device) / 9.0;
+        let changed = Tensor::cat(
+            vec![x.clone().narrow(1, 0, 2), x.clone().narrow(1, 2, 1) * 2.0],
+            1,
+        );
+        let (before, after) = (lstm.forward(x), lstm.forward(changed));
+        assert_eq!(before.dims(), [1, 3, 8]);
+        // At the first frame only the backward half knows of a change in the last.
+        let differs = |start: usize| {
+            let half = |y: &Tensor<3>| y.clone().narrow(1, 0, 1).narrow(2, start, 4);
+            (half(&before) - half(&after))
+                .abs()
+                .sum()
+                .into_scalar::<f32>()
+                > 1e-4
+        };
+        assert!(!differs(0) && differs(4));
+    }
+}

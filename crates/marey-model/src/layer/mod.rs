@@ -1,0 +1,32 @@
+//! Layers of the house: channels last, `[b, t, h, w, c]` for clips and `[b, h, w, c]` for pictures.
+//!
+//! Burn's own layers are channels first. These hold their weights channels last too and call [`op`] for the work, so a
+//! faster kernel replaces the inside of one function there and no architecture changes.
+
+pub mod op;
+
+mod init;
+
+mod conv;
+
+mod norm;
+
+mod pool;
+
+mod linear;
+
+mod lstm;
+
+mod attention;
+
+mod drop_path;
+
+pub use attention::AdditiveAttention;
+pub use conv::{Conv2d, Conv3d, ConvConfig};
+pub use drop_path::DropPath;
+pub use init::Init;
+pub use linear::{Linear, LinearInit};
+pub use lstm::BiLstm;
+pub use norm::{BatchNorm, RunningStat};
+pub use op::Activation;
+pub use pool::{AvgPool3d, MaxPool3d, global_average};

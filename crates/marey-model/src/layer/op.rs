@@ -1,0 +1,396 @@
+//! The heavy operations, one function each, channels last.
+//!
+//! Letters: b batch, t frames, h height, w width, i and o input and output channels, g groups. Today the inside calls
+//! Burn's channels-first operations between two permutations; kernels that work channels last take its place here
+//! without a change elsewhere.
+
+use burn::tensor::{
+    Tensor, activation,
+    module::{self, BatchNormTrainOutput},
+    ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
+};
+
+/// Where a convolution's kernel sits on `[t, h, w]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Distance between two outputs, at least 1.
+    pub stride: [usize; 3],
+    /// Zeros added at both ends.
+    pub padding: [usize; 3],
+    /// Distance between two taps of a kernel, at least 1.
+    pub dilation: [usize; 3],
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            stride: [1; 3],
+            padding: [0; 3],
+            dilation: [1; 3],
+        }
+    }
+}
+
+/// Where a pooling sits on `[t, h, w]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolWindow {
+    /// Values a window spans, at least 1.
+    pub kernel: [usize; 3],
+    /// Distance between two windows, at least 1.
+    pub stride: [usize; 3],
+    /// What is added at both ends.
+    pub padding: [usize; 3],
+}
+
+/// A function applied to each value after a normalisation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// The value itself.
+    #[default]
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * sigmoid(x)`, also called swish.
+    Silu,
+}
+
+impl Activation {
+    /// The function of every value of `x`.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => x,
+            Self::Relu => activation::relu(x),
+            Self::Silu => activation::silu(x),
+        }
+    }
+}
+
+/// Convolution over `[t, h, w]`; `groups` divides the input and output channels, and equals both where it is depthwise.
+///
+/// # Shapes
+/// - `x`: `[b, t, h, w, i]`
+/// - `weight`: `[o, kt, kh, kw, i / g]`, `bias`: `[o]`
+/// - output: `[b, t', h', w', o]`
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn conv(
+    x: Tensor<5>,
+    weight: Tensor<5>,
+    bias: Option<Tensor<1>>,
+    window: Window,
+    groups: usize,
+) -> Tensor<5> {
+    let Window {
+        stride,
+        padding,
+        dilation,
+    } = window;
+    let [b, t, h, w, i] = x.dims();
+    let [o, kt, kh, kw, _] = weight.dims();
+    if [kt, kh, kw] == [1; 3] && stride == [1; 3] && padding == [0; 3] && groups == 1 {
+        // One matrix product over the channels, which are contiguous already.
+        let y = module::linear(
+            x.reshape([b * t * h * w, i]),
+            weight.reshape([o, i]).transpose(),
+            bias,
+        );
+        return y.reshape([b, t, h, w, o]);
+    }
+    if kt == 1 && stride[0] == 1 && padding[0] == 0 {
+        // Frames do not meet: a convolution over pictures, which is faster everywhere.
+        let [_, sh, sw] = stride;
+        let [_, ph, pw] = padding;
+        let [_, dh, dw] = dilation;
+        let options = ConvOptions::new([sh, sw], [ph, pw], [dh, dw], groups);
+        let x = x.reshape([b * t, h, w, i]).permute([0, 3, 1, 2]);
+        let weight = weight
+            .reshape([o, kh, kw, i / groups])
+            .permute([0, 3, 1, 2]);
+        let y = module::conv2d(x, weight, bias, options).permute([0, 2, 3, 1]);
+        let [_, h, w, _] = y.dims();
+        return y.reshape([b, t, h, w, o]);
+    }
+    let options = ConvOptions::new(stride, padding, dilation, groups);
+    let (x, weight) = (x.permute([0, 4, 1, 2, 3]), weight.permute([0, 4, 1, 2, 3]));
+    module::conv3d(x, weight, bias, options).permute([0, 2, 3, 4, 1])
+}
+
+/// Batch normalisation with given statistics, then `activation`.
+///
+/// # Shapes
+/// - `x` and output: `[n, c]`
+/// - `weight`, `bias`, `mean`, `var`: `[c]`
+pub fn batch_norm(
+    x: Tensor<2>,
+    [weight, bias]: [Tensor<1>; 2],
+    [mean, var]: [Tensor<1>; 2],
+    epsilon: f64,
+    activation: Activation,
+) -> Tensor<2> {
+    activation.forward(module::batch_norm(x, weight, bias, mean, var, epsilon))
+}
+
+/// Batch normalisation with the statistics of `x` itself, then `activation`; also gives the mean and the biased variance.
+///
+/// # Shapes
+/// - `x` and output: `[n, c]`
+/// - `weight`, `bias`, and the mean and variance returned (without a gradient): `[c]`
+pub fn batch_norm_train(
+    x: Tensor<2>,
+    [weight, bias]: [Tensor<1>; 2],
+    epsilon: f64,
+    activation: Activation,
+) -> (Tensor<2>, [Tensor<1>; 2]) {
+    let BatchNormTrainOutput {
+        output,
+        mean,
+        variance,
+    } = module::batch_norm_train(x, weight, bias, epsilon);
+    (
+        activation.forward(output),
+        [mean.detach(), variance.detach()],
+    )
+}
+
+/// Largest value of each window, a channel at a time.
+///
+/// # Shapes
+/// - `x`: `[b, t, h, w, c]`
+/// - output: `[b, t', h', w', c]`
+pub fn max_pool(x: Tensor<5>, window: PoolWindow) -> Tensor<5> {
+    separately(x, window, |x, kernel, stride, padding| {
+        let options = MaxPoolOptions::new(kernel)
+            .with_stride(stride)
+            .with_padding(padding);
+        module::max_pool2d(x, options)
+    })
+}
+
+/// Mean of each window, a channel at a time; padding counts as zeros, as PyTorch does by default.
+///
+/// # Shapes
+/// - `x`: `[b, t, h, w, c]`
+/// - output: `[b, t', h', w', c]`
+pub fn avg_pool(x: Tensor<5>, window: PoolWindow) -> Tensor<5> {
+    separately(x, window, |x, kernel, stride, padding| {
+        let options = AvgPoolOptions::new(kernel)
+            .with_stride(stride)
+            .with_padding(padding);
+        module::avg_pool2d(x, options)
+    })
+}
+
+/// A pooling over `[t, h, w]` as one over `[h, w]` and one over `[t]`: maximum and mean are the same either way.
+fn separately(
+    x: Tensor<5>,
+    PoolWindow {
+        kernel: [kt, kh, kw],
+        stride: [st, sh, sw],
+        padding: [pt, ph, pw],
+    }: PoolWindow,
+    pool: impl Fn(Tensor<4>, [usize; 2], [usize; 2], [usize; 2]) -> Tensor<4>,
+) -> Tensor<5> {
+    let [b, t, h, w, c] = x.dims();
+    let x = x.reshape([b * t, h, w, c]).permute([0, 3, 1, 2]);
+    let x = pool(x, [kh, kw], [sh, sw], [ph, pw]);
+    let [_, _, h, w] = x.dims();
+    if [kt, st, pt] == [1, 1, 0] {
+        return x.permute([0, 2, 3, 1]).reshape([b, t, h, w, c]);
+    }
+    // Frames become rows, and all else columns that do not meet.
+    let x = x.reshape([b, t, c * h * w, 1]).permute([0, 3, 1, 2]);
+    let x = pool(x, [kt, 1], [st, 1], [pt, 0]);
+    let [_, _, t, _] = x.dims();
+    x.reshape([b, t, c, h, w]).permute([0, 1, 3, 4, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, TensorData, Tolerance};
+
+    use super::*;
+
+    fn numbered<const D: usize>(dims: [usize; D]) -> Tensor<D> {
+        // 37 is prime to the counts below, so neighbours differ and no order is special.
+        let num: usize = dims.iter().product();
+        let values: Vec<f32> = (0..num).map(|i| ((i * 37) % num) as f32).collect();
+        Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+    }
+
+    /// The value of a convolution at one output, by its definition.
+    fn conv_at(
+        x: &[f32],
+        x_dims: [usize; 5],
+        weight: &[f32],
+        w_dims: [usize; 5],
+        at: [usize; 5],
+        window: Window,
+        groups: usize,
+    ) -> f32 {
+        let [_, t, h, w, i] = x_dims;
+        let [o, kt, kh, kw, i_group] = w_dims;
+        let [b, ot, oh, ow, oc] = at;
+        let first = oc / (o / groups) * i_group;
+        let tap = |out: usize, k: usize, axis: usize, len: usize| {
+            let at = (out * window.stride[axis] + k * window.dilation[axis])
+                .checked_sub(window.padding[axis])?;
+            (at < len).then_some(at)
+        };
+        let mut sum = 0.0;
+        for (a, e, f) in
+            (0..kt).flat_map(|a| (0..kh).flat_map(move |e| (0..kw).map(move |f| (a, e, f))))
+        {
+            let (Some(y), Some(z), Some(u)) =
+                (tap(ot, a, 0, t), tap(oh, e, 1, h), tap(ow, f, 2, w))
+            else {
+                continue;
+            };
+            for c in 0..i_group {
+                let x = x[(((b * t + y) * h + z) * w + u) * i + first + c];
+                sum += x * weight[(((oc * kt + a) * kh + e) * kw + f) * i_group + c];
+            }
+        }
+        sum
+    }
+
+    fn check_conv(x_dims: [usize; 5], w_dims: [usize; 5], window: Window, groups: usize) {
+        let device = Device::flex();
+        device.seed(1);
+        let x = Tensor::<5>::random(x_dims, Distribution::Uniform(-1.0, 1.0), &device);
+        let weight = Tensor::<5>::random(w_dims, Distribution::Uniform(-1.0, 1.0), &device);
+        let y = conv(x.clone(), weight.clone(), None, window, groups);
+        let dims = y.dims();
+        let [x, weight, y] =
+            [x, weight, y].map(|tensor| tensor.into_data().try_into_vec::<f32>().expect("f32"));
+        for (idx, &found) in y.iter().enumerate() {
+            let mut rest = idx;
+            let mut at = [0; 5];
+            for axis in (0..5).rev() {
+                at[axis] = rest % dims[axis];
+                rest /= dims[axis];
+            }
+            let expected = conv_at(&x, x_dims, &weight, w_dims, at, window, groups);
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{x_dims:?} {w_dims:?} at {at:?}: {found} for {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn convolution_is_its_definition() {
+        let strided = Window {
+            stride: [1, 2, 2],
+            padding: [1, 1, 1],
+            ..Window::default()
+        };
+        let over_time = Window {
+            stride: [2, 1, 1],
+            padding: [1, 0, 0],
+            ..Window::default()
+        };
+        let dilated = Window {
+            padding: [0, 2, 2],
+            dilation: [1, 2, 2],
+            ..Window::default()
+        };
+        // Dense over space and time.
+        check_conv([2, 3, 5, 6, 3], [4, 3, 3, 3, 3], strided, 1);
+        // Over time alone.
+        check_conv([1, 5, 2, 3, 4], [6, 3, 1, 1, 4], over_time, 1);
+        // Over space alone, dilated.
+        check_conv([2, 2, 7, 6, 3], [4, 1, 3, 3, 3], dilated, 1);
+        // A matrix product.
+        check_conv([2, 2, 3, 4, 5], [7, 1, 1, 1, 5], Window::default(), 1);
+        // The same kernel, which skips pixels and so is no matrix product of all of them.
+        check_conv(
+            [2, 2, 5, 5, 3],
+            [2, 1, 1, 1, 3],
+            Window {
+                stride: [1, 2, 2],
+                ..Window::default()
+            },
+            1,
+        );
+        // Depthwise and grouped, in space and over time.
+        check_conv(
+            [2, 2, 6, 6, 4],
+            [4, 1, 3, 3, 1],
+            Window {
+                padding: [0, 1, 1],
+                ..Window::default()
+            },
+            4,
+        );
+        check_conv([1, 4, 5, 5, 4], [8, 3, 3, 3, 2], strided, 2);
+    }
+
+    #[test]
+    fn pooling_is_its_definition() {
+        let x = numbered([2, 5, 6, 7, 3]);
+        let values = x.to_data().try_into_vec::<f32>().expect("f32");
+        let window = PoolWindow {
+            kernel: [3, 3, 2],
+            stride: [2, 2, 1],
+            padding: [1, 1, 0],
+        };
+        let max = max_pool(x.clone(), window);
+        let mean = avg_pool(x, window);
+        assert_eq!(
+            (max.dims(), mean.dims()),
+            ([2, 3, 3, 6, 3], [2, 3, 3, 6, 3])
+        );
+        let [max, mean] =
+            [max, mean].map(|tensor| tensor.into_data().try_into_vec::<f32>().expect("f32"));
+        for idx in 0..max.len() {
+            let (c, ow, oh, ot, b) = (idx % 3, idx / 3 % 6, idx / 18 % 3, idx / 54 % 3, idx / 162);
+            let (mut largest, mut sum) = (f32::NEG_INFINITY, 0.0);
+            for (kt, kh, kw) in (0..18).map(|k| (k / 6, k / 2 % 3, k % 2)) {
+                let (t, h, w) = (
+                    (ot * 2 + kt).wrapping_sub(1),
+                    (oh * 2 + kh).wrapping_sub(1),
+                    ow + kw,
+                );
+                if t < 5 && h < 6 && w < 7 {
+                    let value = values[(((b * 5 + t) * 6 + h) * 7 + w) * 3 + c];
+                    largest = largest.max(value);
+                    sum += value;
+                }
+            }
+            assert_eq!(max[idx], largest, "maximum at {idx}");
+            assert!(
+                (mean[idx] - sum / 18.0).abs() < 1e-2,
+                "mean at {idx}: {} for {}",
+                mean[idx],
+                sum / 18.0
+            );
+        }
+    }
+
+    #[test]
+    fn activations_follow_the_norm() {
+        let x = numbered([6, 2]);
+        let ones = || Tensor::<1>::ones([2], &Device::flex());
+        let zeros = || Tensor::<1>::zeros([2], &Device::flex());
+        let plain = batch_norm(
+            x.clone(),
+            [ones(), zeros()],
+            [ones() * 5.0, ones()],
+            0.0,
+            Activation::Identity,
+        );
+        let relu = batch_norm(
+            x.clone(),
+            [ones(), zeros()],
+            [ones() * 5.0, ones()],
+            0.0,
+            Activation::Relu,
+        );
+        plain
+            .into_data()
+            .assert_approx_eq::<f32>(&(x.clone() - 5.0).into_data(), Tolerance::default());
+        relu.into_data()
+            .assert_approx_eq::<f32>(&(x - 5.0).clamp_min(0.0).into_data(), Tolerance::default());
+    }
+}

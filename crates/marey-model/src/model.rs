@@ -1,0 +1,111 @@
+//! Every model the toolkit can build, chosen at run time.
+
+use burn::{
+    module::Module,
+    tensor::{Tensor, activation::softmax},
+};
+
+use crate::{
+    Arch,
+    arch::{EfficientNetBiLstm, R3d},
+    weights,
+};
+
+/// A recogniser of any architecture. Adding one breaks the build wherever it must be handled.
+#[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one model, not many in a row"
+)]
+pub enum Model {
+    /// [`Arch::R3d18`] at any width.
+    R3d(R3d),
+    /// [`Arch::EfficientNetB0BiLstm`] at any width.
+    EfficientNetBiLstm(EfficientNetBiLstm),
+}
+
+impl Model {
+    /// Logits: one value a class, before softmax.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`, any `t` from 1
+    /// - output: `[b, k]`
+    ///
+    /// # Panics
+    /// If the clips do not have 3 channels.
+    pub fn forward(&self, clips: Tensor<5>) -> Tensor<2> {
+        match self {
+            Self::R3d(model) => model.forward(clips),
+            Self::EfficientNetBiLstm(model) => model.forward(clips),
+        }
+    }
+
+    /// Scores after softmax, read back from the device: for each clip one a class.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    ///
+    /// # Panics
+    /// As [`Model::forward`], and if the device cannot give back its results.
+    pub fn scores(&self, clips: Tensor<5>) -> Vec<Vec<f32>> {
+        let scores = softmax(self.forward(clips), 1);
+        let num_classes = scores.dims()[1];
+        let values = scores
+            .into_data()
+            .convert::<f32>()
+            .try_into_vec::<f32>()
+            .expect("converted to f32");
+        values
+            .chunks_exact(num_classes)
+            .map(<[f32]>::to_vec)
+            .collect()
+    }
+
+    /// What the classifier sees.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    /// - output: `[b, d]`
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
+        match self {
+            Self::R3d(model) => model.features(clips),
+            Self::EfficientNetBiLstm(model) => model.features(clips),
+        }
+    }
+
+    /// Its architecture.
+    pub const fn arch(&self) -> Arch {
+        match self {
+            Self::R3d(_) => Arch::R3d18,
+            Self::EfficientNetBiLstm(_) => Arch::EfficientNetB0BiLstm,
+        }
+    }
+
+    /// Classes it tells apart.
+    pub fn num_classes(&self) -> usize {
+        match self {
+            Self::R3d(model) => model.num_classes(),
+            Self::EfficientNetBiLstm(model) => model.num_classes(),
+        }
+    }
+
+    /// Values that training learns; unlike Burn's `num_params`, without the running statistics.
+    pub fn num_parameters(&self) -> usize {
+        weights::parameters(self)
+            .iter()
+            .filter(|parameter| !weights::is_running_stat(&parameter.name))
+            .map(|parameter| parameter.shape.iter().product::<usize>())
+            .sum()
+    }
+
+    /// First part of the names of the classifier's parameters.
+    pub(crate) const fn head(&self) -> &'static str {
+        match self {
+            Self::R3d(_) => "fc.",
+            Self::EfficientNetBiLstm(_) => "classifier.",
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Full-size models against PyTorch.
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    nn::loss::CrossEntropyLossConfig,
+    tensor::{Device, Gradients, Int, Tensor},
+};
+use marey_model::{Arch, Model, weights};
+
+use crate::hashed::{check_close, clips, golden, hashed, model, pytorch_shape, values};
+
+/// Of the largest magnitude, for outputs, losses, gradients and running statistics.
+const TOLERANCE: f32 = 1e-4;
+
+/// The CPU always; with `MAREY_TEST_DEVICE=default` also the device that Burn prefers among those compiled in.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::flex()];
+    match std::env::var("MAREY_TEST_DEVICE").as_deref() {
+        Err(_) => (),
+        Ok("default") => devices.push(Device::default()),
+        Ok(other) => panic!("MAREY_TEST_DEVICE is `{other}`, expected `default`"),
+    }
+    devices
+}
+
+fn dims(text: &str) -> [usize; 5] {
+    let sides: Vec<usize> = text
+        .split('x')
+        .map(|side| side.parse().expect("a side"))
+        .collect();
+    sides.try_into().expect("five sides")
+}
+
+/// Norm, and product with a hashed direction, of a tensor as PyTorch lays it out.
+fn summary(name: &str, values: &[f32]) -> [f32; 2] {
+    let norm = values
+        .iter()
+        .map(|&v| f64::from(v).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    let direction = hashed(&format!("direction of {name}"), values.len());
+    let product: f64 = values
+        .iter()
+        .zip(direction)
+        .map(|(&v, d)| f64::from(v) * d)
+        .sum();
+    [norm as f32, product as f32]
+}
+
+/// Summaries of the gradients (of parameters) or of the values (of running statistics) of a model, by name.
+struct Summaries<'a> {
+    names: std::vec::IntoIter<weights::Parameter>,
+    grads: &'a Gradients,
+    found: BTreeMap<String, [f32; 2]>,
+}
+
+impl ModuleVisitor for Summaries<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parameter = self.names.next().expect("as many names as tensors");
+        let (kind, tensor) = if weights::is_running_stat(&parameter.name) {
+            ("stat", param.val().without_autodiff())
+        } else {
+            (
+                "grad",
+                param
+                    .val()
+                    .grad(self.grads)
+                    .unwrap_or_else(|| panic!("no gradient of {}", parameter.name)),
+            )
+        };
+        assert_eq!(
+            tensor.dims().to_vec(),
+            parameter.shape,
+            "{}",
+            parameter.name
+        );
+        // Ours to PyTorch's: the last axis becomes the second.
+        let tensor = if D >= 4 {
+            tensor.movedim(D as i32 - 1, 1)
+        } else {
+            tensor
+        };
+        assert_eq!(tensor.dims().to_vec(), pytorch_shape(&parameter.shape));
+        let summary = summary(&parameter.name, &values(tensor));
+        self.found
+            .insert(format!("{kind}/{}", parameter.name), summary);
+    }
+}
+
+fn check_training(model: &Model, text: &str, golden: &BTreeMap<String, Vec<f32>>, device: &Device) {
+    let dims = dims(text);
+    let logits = model.forward(clips(dims, device));
+    check_close(
+        "training logits",
+        &values(logits.clone()),
+        &golden[&format!("train/{text}")],
+        TOLERANCE,
+    );
+    let num_classes = logits.dims()[1];
+    let targets: Vec<i64> = (0..dims[0])
+        .map(|item| (item % num_classes) as i64)
+        .collect();
+    let targets = Tensor::<1, Int>::from_data(targets.as_slice(), device);
+    let loss = CrossEntropyLossConfig::new()
+        .init(device)
+        .forward(logits, targets);
+    check_close(
+        "loss",
+        &values(loss.clone()),
+        &golden["train/loss"],
+        TOLERANCE,
+    );
+
+    let grads = loss.backward();
+    let mut summaries = Summaries {
+        names: weights::parameters(model).into_iter(),
+        grads: &grads,
+        found: BTreeMap::new(),
+    };
+    model.visit(&mut summaries);
+    let expected: Vec<&String> = golden
+        .keys()
+        .filter(|name| name.starts_with("grad/") || name.starts_with("stat/"))
+        .collect();
+    assert_eq!(
+        summaries.found.keys().collect::<Vec<_>>(),
+        expected,
+        "parameters and running statistics"
+    );
+    // A gradient that is zero by symmetry is noise on both sides: it is compared with the largest of its kind.
+    let largest = golden
+        .iter()
+        .filter(|(name, _)| name.starts_with("grad/"))
+        .fold(0f32, |max, (_, v)| max.max(v[0]));
+    for (name, found) in summaries.found {
+        let expected = &golden[&name];
+        let floor = if name.starts_with("grad/") {
+            1e-5 * largest
+        } else {
+            0.0
+        };
+        for (found, expected_part) in found.iter().zip(expected) {
+            let error = (found - expected_part).abs();
+            assert!(
+                error <= TOLERANCE * expected[0] + floor,
+                "{name}: {found} for {expected_part}, norm {}",
+                expected[0]
+            );
+        }
+    }
+}
+
+fn check(arch: Arch, num_classes: usize) {
+    for device in devices() {
+        check_on(arch, num_classes, &device.autodiff());
+    }
+}
+
+fn check_on(arch: Arch, num_classes: usize, device: &Device) {
+    let model = model(arch, num_classes, device);
+    let golden: BTreeMap<String, Vec<f32>> = golden(&format!("{arch}.safetensors"))
+        .into_iter()
+        .map(|(name, _, values)| (name, values))
+        .collect();
+    let valid = model.valid();
+    let plain = device.clone().without_autodiff();
+    let mut num_eval = 0;
+    for (name, expected) in &golden {
+        if let Some(text) = name.strip_prefix("eval/") {
+            check_close(
+                name,
+                &values(valid.forward(clips(dims(text), &plain))),
+                expected,
+                TOLERANCE,
+            );
+            num_eval += 1;
+        }
+    }
+    assert_eq!(num_eval, 2);
+    let train = golden.keys().find_map(|name| {
+        name.strip_prefix("train/")
+            .filter(|text| text.contains('x'))
+    });
+    check_training(&model, train.expect("a training step"), &golden, device);
+}
+
+#[test]
+fn r3d_18_is_torchvisions() {
+    check(Arch::R3d18, 2);
+}
+
+#[test]
+fn efficientnet_b0_bilstm_is_timms_and_pytorchs() {
+    check(Arch::EfficientNetB0BiLstm, 3);
+}

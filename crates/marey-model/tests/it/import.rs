@@ -1,0 +1,295 @@
+//! Files that PyTorch wrote.
+
+use std::{error::Error as _, fs, path::Path};
+
+use burn::tensor::Device;
+use marey_clip::rng_for;
+use marey_model::{
+    Arch, Error, HeadImport, Model, ModelConfig,
+    weights::{self, ImportOptions, ImportReport},
+};
+use safetensors::{Dtype, tensor::TensorView};
+
+use crate::hashed::{check_close, clips, golden, golden_path, values};
+
+fn small(num_classes: usize) -> Model {
+    let mut config = ModelConfig::new(Arch::R3d18);
+    config.width = Some(0.05);
+    config
+        .init(num_classes, &mut rng_for(1, 0, 0, 0), &Device::flex())
+        .expect("valid")
+}
+
+fn import(
+    file: &str,
+    num_classes: usize,
+    head: HeadImport,
+) -> Result<(Model, ImportReport), Error> {
+    weights::import(
+        small(num_classes),
+        &golden_path(file),
+        &ImportOptions {
+            head,
+            container: None,
+        },
+    )
+}
+
+fn message(error: &Error) -> String {
+    format!("{error}: {}", error.source().expect("a kind"))
+}
+
+fn check_logits(model: &Model, dtype: &str) {
+    let golden = golden("imports.safetensors");
+    let (_, _, expected) = golden
+        .iter()
+        .find(|(name, ..)| name == &format!("logits/{dtype}"))
+        .expect("logits");
+    let logits = values(model.forward(clips([1, 4, 32, 32, 3], &Device::flex())));
+    check_close(dtype, &logits, expected, 1e-4);
+}
+
+#[test]
+fn a_zip_checkpoint_in_half_precision_gives_pytorchs_output() {
+    let (model, report) = import("small_r3d_zip.pth", 3, HeadImport::Load).expect("readable");
+    check_logits(&model, "f16");
+    assert_eq!(
+        (report.container.as_str(), report.loaded.len()),
+        ("state_dict", 102)
+    );
+    assert_eq!(
+        (report.missing, report.skipped, report.unused),
+        (vec![], vec![], vec![])
+    );
+    assert_eq!(report.ignored.len(), 20);
+    assert_eq!(
+        report.ignored[0],
+        "state_dict.module._orig_mod.layer1.0.conv1.1.num_batches_tracked"
+    );
+}
+
+#[test]
+fn safetensors_in_bfloat16_give_pytorchs_output() {
+    let (model, report) = import("small_r3d.safetensors", 3, HeadImport::Load).expect("readable");
+    check_logits(&model, "bf16");
+    assert_eq!((report.container.as_str(), report.loaded.len()), ("", 102));
+}
+
+#[test]
+fn a_legacy_checkpoint_with_a_part_of_the_network_says_what_it_lacks() {
+    let (model, report) = import("part_r3d_legacy.pth", 3, HeadImport::Load).expect("readable");
+    assert_eq!(report.container, "model");
+    assert_eq!(report.loaded.len(), 27);
+    assert!(
+        report.loaded.contains(&"fc.weight".to_owned())
+            && report.loaded.contains(&"stem.0.weight".to_owned())
+    );
+    assert!(
+        report
+            .missing
+            .iter()
+            .all(|name| !name.starts_with("layer1."))
+    );
+    assert_eq!(report.missing.len(), 102 - 27);
+    assert!(
+        report.unused.contains(&"model.temperature".to_owned()),
+        "{:?}",
+        report.unused
+    );
+    assert!(
+        report
+            .unused
+            .iter()
+            .any(|name| name.starts_with("optimizer.state.0")),
+        "{:?}",
+        report.unused
+    );
+    // Both names of one weight, and its values: not the random ones.
+    assert_eq!(model.num_classes(), 3);
+    let text = report.to_string();
+    assert!(
+        text.starts_with("27 tensors loaded, 75 missing in the file, 0 skipped, "),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n  missing: layer4.1.conv2.1.running_var\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_head_of_other_classes_is_skipped_only_when_asked() {
+    let error = import("small_r3d_zip.pth", 5, HeadImport::Load).expect_err("3 classes, not 5");
+    let message = message(&error);
+    assert_eq!(
+        error.path(),
+        Some(golden_path("small_r3d_zip.pth").as_path())
+    );
+    for part in [
+        "`state_dict.module._orig_mod.fc.bias` has shape [3], the model's `fc.bias` has [5]",
+        "set model.head = \"skip\"",
+    ] {
+        assert!(
+            message.contains(part)
+                || message.contains(
+                    &part
+                        .replace("bias", "weight")
+                        .replace("[3]", "[3, 24]")
+                        .replace("[5]", "[5, 24]")
+                ),
+            "{message}"
+        );
+    }
+    let (_, report) = import("small_r3d_zip.pth", 5, HeadImport::Skip).expect("readable");
+    assert_eq!(report.skipped, ["fc.weight", "fc.bias"]);
+    assert_eq!(report.loaded.len(), 100);
+    assert!(report.unused.iter().all(|name| name.contains(".fc.")) && report.unused.len() == 2);
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused() {
+    let import_into = |config: &ModelConfig, file: &str| {
+        let model = config
+            .init(3, &mut rng_for(1, 0, 0, 0), &Device::flex())
+            .expect("valid");
+        message(
+            &weights::import(model, &golden_path(file), &ImportOptions::default())
+                .expect_err("does not fit"),
+        )
+    };
+    let mut wide = ModelConfig::new(Arch::R3d18);
+    wide.width = Some(0.25);
+    let text = import_into(&wide, "small_r3d.safetensors");
+    assert!(text.contains("`stem.0.weight` has shape [8, 3, 3, 7, 7], the model's `stem.0.weight` has [16, 3, 3, 7, 7]"), "{text}");
+    let mut other = ModelConfig::new(Arch::EfficientNetB0BiLstm);
+    other.width = Some(0.25);
+    let text = import_into(&other, "small_r3d.safetensors");
+    assert!(text.contains("belongs to efficientnet_b0_bilstm"), "{text}");
+    assert!(
+        text.contains("`fc.bias`") && text.contains("`backbone.backbone.conv_stem.weight`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn damaged_files_are_errors_with_their_path() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let check = |path: &Path, part: &str| {
+        let error =
+            weights::import(small(3), path, &ImportOptions::default()).expect_err("damaged");
+        assert_eq!(error.path(), Some(path));
+        assert!(message(&error).contains(part), "{}", message(&error));
+    };
+    check(&dir.path().join("no.pth"), "cannot open the weights file");
+    for (file, part) in [
+        ("small_r3d_zip.pth", "expected a PyTorch checkpoint"),
+        ("part_r3d_legacy.pth", "expected a PyTorch checkpoint"),
+        ("small_r3d.safetensors", "no safetensors"),
+    ] {
+        let bytes = fs::read(golden_path(file)).expect("a golden file");
+        let path = dir.path().join(file);
+        fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+        check(&path, part);
+    }
+    let path = dir.path().join("text.pth");
+    fs::write(&path, "<html>not found</html>").expect("written");
+    check(&path, "expected a PyTorch checkpoint");
+}
+
+#[test]
+fn tensors_that_are_no_weights_are_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("odd.safetensors");
+    let check = |tensors: &[(&str, Dtype, &[usize], &[u8])], part: &str| {
+        let views: Vec<_> = tensors
+            .iter()
+            .map(|(name, dtype, shape, bytes)| {
+                (
+                    name.to_string(),
+                    TensorView::new(*dtype, shape.to_vec(), bytes).expect("fits"),
+                )
+            })
+            .collect();
+        safetensors::serialize_to_file(views, None, &path).expect("written");
+        let error = weights::import(small(3), &path, &ImportOptions::default()).expect_err(part);
+        assert!(message(&error).contains(part), "{}", message(&error));
+    };
+    let zeros = [0; 24];
+    let nan: Vec<u8> = [0.0, f32::NAN, 0.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    check(
+        &[("fc.bias", Dtype::F32, &[3], &nan)],
+        "`fc.bias` cannot be read: it holds NaN",
+    );
+    check(
+        &[("fc.bias", Dtype::I64, &[3], &zeros)],
+        "`fc.bias` cannot be read: it holds I64, expected floats",
+    );
+    check(
+        &[("fc.bias", Dtype::F32, &[], &zeros[..4])],
+        "`fc.bias` has shape [], the model's `fc.bias` has [3]",
+    );
+    let twice: [(&str, Dtype, &[usize], &[u8]); 2] = [
+        ("fc.bias", Dtype::F32, &[3], &zeros[..12]),
+        ("module.fc.bias", Dtype::F32, &[3], &zeros[..12]),
+    ];
+    check(
+        &twice,
+        "`fc.bias` and `module.fc.bias` both mean the model's `fc.bias`",
+    );
+}
+
+#[test]
+fn a_pickle_that_calls_a_program_is_not_obeyed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, mark) = (dir.path().join("evil.pth"), dir.path().join("mark"));
+    let pickle = format!("\u{2}cos\nsystem\n(S'touch {}'\ntR.", mark.display());
+    fs::write(&path, [b"\x80", pickle.as_bytes()].concat()).expect("written");
+    weights::import(small(3), &path, &ImportOptions::default()).expect_err("no weights");
+    assert!(!mark.exists());
+}
+
+#[test]
+fn weights_of_a_frame_network_alone_become_the_backbone() {
+    let config = ModelConfig {
+        width: Some(0.25),
+        ..ModelConfig::new(Arch::EfficientNetB0BiLstm)
+    };
+    let model = |seed| {
+        config
+            .init(3, &mut rng_for(seed, 0, 0, 0), &Device::flex())
+            .expect("valid")
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("ours.safetensors");
+    weights::save(&model(1), &path).expect("written");
+    // The names that timm gives, by cutting ours; with timm's own classifier, which must not be taken for ours.
+    let bytes = fs::read(&path).expect("written");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("ours");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("ours");
+    let tensors: Vec<_> = file
+        .tensors()
+        .into_iter()
+        .filter_map(
+            |(name, view)| match name.strip_prefix("backbone.backbone.") {
+                Some(name) => Some((name.to_owned(), view)),
+                None => name.starts_with("classifier.").then_some((name, view)),
+            },
+        )
+        .collect();
+    let num = tensors.len();
+    let timm = dir.path().join("timm.safetensors");
+    safetensors::serialize_to_file(tensors, header.metadata().clone(), &timm).expect("written");
+    let (_, report) =
+        weights::import(model(2), &timm, &ImportOptions::default()).expect("a backbone");
+    assert_eq!(report.loaded.len(), num - 2);
+    assert_eq!(report.unused, ["classifier.bias", "classifier.weight"]);
+    assert!(report.missing.contains(&"classifier.weight".to_owned()));
+    assert!(
+        report
+            .missing
+            .contains(&"temporal_encoder.rnn.weight_hh_l1_reverse".to_owned())
+    );
+}

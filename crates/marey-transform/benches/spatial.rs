@@ -1,0 +1,111 @@
+//! What the host pass costs a clip. Throughput is output pixels, so ns a pixel is the inverse.
+
+use divan::{Bencher, counter::ItemsCount};
+use marey_clip::{Clip, Pixels, Timestamp, rng_for};
+use marey_transform::{Augment, ColorJitter, Preprocess, RandomErasing, RandomResizedCrop, Resize};
+
+fn main() {
+    divan::main();
+}
+
+fn clip(dims: [usize; 4]) -> Clip {
+    let len = dims.iter().product::<usize>();
+    let pixels = (0..len).map(|i| (i * 31 + i / 97 * 7) as u8).collect();
+    Clip::new(dims, Pixels::U8(pixels), vec![Timestamp::ZERO; dims[0]])
+}
+
+const SOURCES: [[usize; 4]; 3] = [[16, 240, 320, 3], [16, 720, 1280, 3], [16, 112, 149, 3]];
+
+fn pixels(preprocess: &Preprocess) -> ItemsCount {
+    ItemsCount::new(16 * preprocess.size[0] * preprocess.size[1])
+}
+
+#[divan::bench(args = SOURCES)]
+fn centre_crop(bencher: Bencher<'_, '_>, dims: [usize; 4]) {
+    let (clip, preprocess) = (clip(dims), Preprocess::new([112, 112], Resize::ShortSide));
+    bencher
+        .counter(pixels(&preprocess))
+        .bench_local(|| preprocess.spatial(&clip));
+}
+
+#[divan::bench(args = SOURCES)]
+fn crop_flip(bencher: Bencher<'_, '_>, dims: [usize; 4]) {
+    let augment = Augment {
+        random_resized_crop: Some(RandomResizedCrop::default()),
+        flip: 0.5,
+        ..Augment::default()
+    };
+    random(bencher, dims, &augment);
+}
+
+#[divan::bench(args = SOURCES)]
+fn crop_flip_brightness_contrast(bencher: Bencher<'_, '_>, dims: [usize; 4]) {
+    let jitter = ColorJitter {
+        brightness: 0.3,
+        contrast: 0.3,
+        ..ColorJitter::default()
+    };
+    let augment = Augment {
+        random_resized_crop: Some(RandomResizedCrop::default()),
+        flip: 0.5,
+        color_jitter: Some(jitter),
+        random_erasing: Some(RandomErasing::default()),
+        ..Augment::default()
+    };
+    random(bencher, dims, &augment);
+}
+
+#[divan::bench(args = SOURCES)]
+fn crop_flip_all_colours(bencher: Bencher<'_, '_>, dims: [usize; 4]) {
+    let jitter = ColorJitter {
+        brightness: 0.3,
+        contrast: 0.3,
+        saturation: 0.3,
+        hue: 0.1,
+    };
+    let augment = Augment {
+        random_resized_crop: Some(RandomResizedCrop::default()),
+        flip: 0.5,
+        color_jitter: Some(jitter),
+        ..Augment::default()
+    };
+    random(bencher, dims, &augment);
+}
+
+fn random(bencher: Bencher<'_, '_>, dims: [usize; 4], augment: &Augment) {
+    let (clip, preprocess) = (clip(dims), Preprocess::new([112, 112], Resize::ShortSide));
+    let mut epoch = 0;
+    bencher.counter(pixels(&preprocess)).bench_local(|| {
+        epoch += 1;
+        preprocess.spatial_random(&clip, augment, &mut rng_for(1, epoch, 0, 0))
+    });
+}
+
+#[divan::bench]
+fn thermal_stretch(bencher: Bencher<'_, '_>) {
+    let values = (0..64 * 40 * 60)
+        .map(|i| 5.0 + (i % 400) as f32 * 0.1)
+        .collect();
+    let clip = Clip::new(
+        [64, 40, 60, 1],
+        Pixels::F32(values),
+        vec![Timestamp::ZERO; 64],
+    );
+    let mut preprocess = Preprocess::new([256, 384], Resize::Stretch);
+    preprocess.temperature = Some([5.0, 45.0]);
+    let count = ItemsCount::new(64usize * 256 * 384);
+    bencher
+        .counter(count)
+        .bench_local(|| preprocess.spatial(&clip));
+}
+
+#[divan::bench]
+fn to_input(bencher: Bencher<'_, '_>) {
+    let preprocess = Preprocess::new([112, 112], Resize::ShortSide);
+    let device = burn::tensor::Device::flex();
+    let dims = [8, 16, 112, 112, 3];
+    bencher
+        .counter(ItemsCount::new(8usize * 16 * 112 * 112))
+        .with_inputs(|| vec![7; dims.iter().product()])
+        .bench_local_values(|pixels| preprocess.to_input(pixels, dims, &device));
+}
