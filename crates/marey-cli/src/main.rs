@@ -1,2 +1,108 @@
-//! The marey command.
-fn main() {}
+//! The `marey` command. It alone prints, reads the environment, picks the device and exits.
+//!
+//! One module a command, each with its `Args` and a `run`. What a person reads as data goes to stdout, progress and logs to
+//! stderr. Exit code 0: done; 2: error; 130: interrupted.
+
+mod demo;
+
+mod doctor;
+
+mod data;
+
+mod train;
+
+mod eval;
+
+mod predict;
+
+mod bench;
+
+mod models;
+
+mod recognise;
+
+mod judge;
+
+mod progress;
+
+mod device;
+
+mod interrupt;
+
+mod machine;
+
+mod output;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Outputs of every layer are allocated afresh at each step; an allocator that keeps its pages saves the system from
+/// clearing them again and again (docs/performance/kernels.md has the figures).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains, judges and deploys video event recognisers.
+#[derive(Debug, Parser)]
+#[command(name = "marey", version, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Render a small motion data set, train on it, judge the model and predict with it.
+    Demo(demo::Args),
+    /// Show what this machine can do, and whether a training step works on it.
+    Doctor(doctor::Args),
+    /// Look at, split and pack data.
+    #[command(subcommand)]
+    Data(data::Command),
+    /// Train a recipe; the run folder gets a bundle and a report.
+    Train(train::Args),
+    /// Judge a bundle on a split of a data set.
+    Eval(eval::Args),
+    /// Say what a bundle sees in files or folders.
+    Predict(predict::Args),
+    /// Measure the loader or a training step on this machine.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// List the architectures.
+    Models(models::Args),
+}
+
+/// What a command that did its work says about its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Done.
+    Done,
+    /// A signal ended it; what was done is saved.
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("MAREY_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Data(command) => data::run(command),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Bench(command) => bench::run(command),
+        Command::Models(args) => models::run(&args),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

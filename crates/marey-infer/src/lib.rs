@@ -1,1 +1,31 @@
 //! Bundles in, predictions out.
+//!
+//! For: saying what a trained model sees in files ([`Predictor`]), in windows of long files ([`Windowing`]), and in every
+//! item of a split ([`judge()`]). All three prepare clips by the sampling and preprocessing of the bundle's card, so what
+//! is judged is what is deployed.
+//! Not for: training, figures and reports (`marey-eval`), live streams.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use burn::tensor::Device;
+//! use marey_infer::Predictor;
+//! use marey_media::OpenOptions;
+//!
+//! let predictor = Predictor::open(Path::new("runs/demo-1/bundle"), 4, &Device::flex())?;
+//! let prediction = predictor.predict(Path::new("gate.mp4"), 3, None, &OpenOptions::default())?;
+//! println!("{} {:.2}", prediction.class, prediction.confidence);
+//! # Ok::<(), marey_infer::Error>(())
+//! ```
+
+mod predictor;
+
+mod window;
+
+mod judge;
+
+mod error;
+
+pub use error::Error;
+pub use judge::{Judged, Task, judge};
+pub use predictor::{Guess, Prediction, Predictor, WindowPrediction};
+pub use window::Windowing;

@@ -109,3 +109,12 @@ impl Model {
         }
     }
 }
+
+/// The CPU kernels that compute here, in words.
+pub fn kernels() -> &'static str {
+    match marey_kernel::raw::Isa::best() {
+        marey_kernel::raw::Isa::Avx512 => "marey-kernel, AVX-512, f32",
+        marey_kernel::raw::Isa::Avx2 => "marey-kernel, AVX2, f32",
+        marey_kernel::raw::Isa::Portable => "marey-kernel, portable, f32",
+    }
+}

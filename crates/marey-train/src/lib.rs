@@ -1,1 +1,62 @@
-//! The training loop: losses, optimisers, schedules, checkpoints, run folder.
+//! The training loop: losses, optimisers, schedules, checkpoints, the run folder.
+//!
+//! For: going from a recipe and two loaders to a trained model, in a folder that holds everything about it, able to stop
+//! at any step and go on as if nothing had happened. This is the only crate that turns autodiff on.
+//! Not for: judging a model (`marey-infer`, `marey-eval`), printing (the [`Observer`] does), choosing a device.
+//!
+//! ```
+//! use marey_train::{Recipe, Schedule};
+//!
+//! let recipe = Recipe::parse(
+//!     r#"
+//!     data.path = "clips.csv"
+//!     sampling = { mode = "dense", frames = 16, step = 2 }
+//!     preprocess = { size = [112, 112], resize = "short_side", short_side = 128 }
+//!     model.arch = "r3d_18"
+//!     optimizer = { kind = "adamw", lr = 3e-4 }
+//!     schedule = { kind = "cosine", warmup_epochs = 1 }
+//!     train = { epochs = 10, batch = 4 }
+//!     "#,
+//!     "example",
+//!     &["train.batch=8".to_owned()],
+//! )?;
+//! let schedule = Schedule::new(recipe.schedule.clone(), recipe.optimizer.lr(), 40, 400);
+//! assert_eq!(recipe.train.batch, 8);
+//! assert!(schedule.lr(0) < schedule.lr(39));
+//! # Ok::<(), String>(())
+//! ```
+
+mod recipe;
+
+mod trainer;
+
+mod validate;
+
+mod loss;
+
+mod optimizer;
+
+mod schedule;
+
+mod monitor;
+
+mod checkpoint;
+
+mod run;
+
+mod tensorboard;
+
+mod observer;
+
+mod error;
+
+pub use checkpoint::Progress;
+pub use error::Error;
+pub use loss::{ClassWeights, LossConfig, cross_entropy};
+pub use monitor::{Best, Monitor, Watch};
+pub use observer::{Event, Observer, Silent};
+pub use optimizer::OptimizerConfig;
+pub use recipe::{EvalConfig, Recipe, Select, TaskConfig, TaskKind, TrainConfig};
+pub use run::{EpochRecord, EventLog, Run, StepRecord};
+pub use schedule::{Schedule, ScheduleConfig};
+pub use trainer::{Ending, Setup, Start, Trained, train};

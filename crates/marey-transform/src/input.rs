@@ -12,12 +12,16 @@ pub(crate) fn normalize(
     device: &Device,
 ) -> Tensor<5> {
     assert_eq!(dims[4], 3, "channels of a batch {dims:?}");
-    assert_eq!(pixels.len(), dims.iter().product::<usize>(), "pixels of a batch {dims:?}");
+    assert_eq!(
+        pixels.len(),
+        dims.iter().product::<usize>(),
+        "pixels of a batch {dims:?}"
+    );
     let channels: [Channel; 3] = std::array::from_fn(|c| Channel {
         scale: 1.0 / (255.0 * std[c]),
         offset: -mean[c] / std[c],
     });
-    if device.clone().without_autodiff() == Device::flex() {
+    if *device == Device::flex() {
         on_host(&pixels, dims, channels, device)
     } else {
         on_device(pixels, dims, channels, device)
@@ -33,14 +37,25 @@ struct Channel {
 /// One pass over memory; the same by tensor operations takes three, with whole tensors between them.
 fn on_host(pixels: &[u8], dims: [usize; 5], channels: [Channel; 3], device: &Device) -> Tensor<5> {
     let mut values = vec![0.0; pixels.len()];
-    Arch::new().dispatch(Normalize { pixels, channels, values: &mut values });
+    Arch::new().dispatch(Normalize {
+        pixels,
+        channels,
+        values: &mut values,
+    });
     Tensor::from_data(TensorData::new(values, dims), device)
 }
 
 /// A quarter of the bytes to move to the device, and the arithmetic there.
-fn on_device(pixels: Vec<u8>, dims: [usize; 5], channels: [Channel; 3], device: &Device) -> Tensor<5> {
+fn on_device(
+    pixels: Vec<u8>,
+    dims: [usize; 5],
+    channels: [Channel; 3],
+    device: &Device,
+) -> Tensor<5> {
     let pixels = Tensor::<5, Int>::from_data(TensorData::new(pixels, dims), (device, DType::U8));
-    let row = |values: [f32; 3]| Tensor::<5>::from_data(TensorData::new(values.to_vec(), [1, 1, 1, 1, 3]), device);
+    let row = |values: [f32; 3]| {
+        Tensor::<5>::from_data(TensorData::new(values.to_vec(), [1, 1, 1, 1, 3]), device)
+    };
     pixels.float() * row(channels.map(|c| c.scale)) + row(channels.map(|c| c.offset))
 }
 
@@ -78,8 +93,13 @@ mod tests {
     fn host_and_device_give_the_same_numbers() {
         // 7 * 11 pixels are no whole number of blocks.
         let dims = [1, 1, 7, 11, 3];
-        let pixels: Vec<u8> = (0..dims.iter().product::<usize>()).map(|i| (i * 37) as u8).collect();
-        let channels = [0.5, 1.0, 2.0].map(|x| Channel { scale: x / 255.0, offset: -x });
+        let pixels: Vec<u8> = (0..dims.iter().product::<usize>())
+            .map(|i| (i * 37) as u8)
+            .collect();
+        let channels = [0.5, 1.0, 2.0].map(|x| Channel {
+            scale: x / 255.0,
+            offset: -x,
+        });
         let device = Device::flex();
         let host = on_host(&pixels, dims, channels, &device).into_data();
         let other = on_device(pixels, dims, channels, &device).into_data();

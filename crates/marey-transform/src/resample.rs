@@ -86,7 +86,11 @@ impl Table {
             weights: vec![0; axis.len * taps],
             taps,
             // Black loses nothing: beyond 60 two passes would lift it to the next level.
-            lost: if axis.scale == 1.0 { 0 } else { axis.scale.clamp(1.0, 60.0) as u16 },
+            lost: if axis.scale == 1.0 {
+                0
+            } else {
+                axis.scale.clamp(1.0, 60.0) as u16
+            },
         };
         for ((first, row), weights) in rows.iter().zip(table.weights.chunks_exact_mut(taps)) {
             // Every pixel gets the same number of taps; near the far end the spare ones come first.
@@ -253,7 +257,14 @@ impl Resampler {
         for ((first, weights), out) in self.rows.iter().zip(out_rows) {
             let rows = &frame[first * stride..][..weights.len() * stride];
             let lost = self.rows.lost;
-            let blend = BlendRows { rows, stride, weights, lost, range: needed.clone(), out: &mut *line };
+            let blend = BlendRows {
+                rows,
+                stride,
+                weights,
+                lost,
+                range: needed.clone(),
+                out: &mut *line,
+            };
             blend.run();
             simd::blend_columns(line, &self.columns, channels, out);
         }
@@ -273,7 +284,15 @@ impl Resampler {
             let rows =
                 &self.block[(first - reach.start) * out_stride..][..weights.len() * out_stride];
             let (lost, stride) = (self.rows.lost, out_stride);
-            BlendRows { rows, stride, weights, lost, range: 0..stride, out }.run();
+            BlendRows {
+                rows,
+                stride,
+                weights,
+                lost,
+                range: 0..stride,
+                out,
+            }
+            .run();
         }
     }
 }

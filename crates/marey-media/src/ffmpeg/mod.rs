@@ -11,6 +11,8 @@ mod session;
 
 mod listing;
 
+mod pipe;
+
 mod process;
 
 mod program;

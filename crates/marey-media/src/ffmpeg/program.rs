@@ -1,33 +1,20 @@
 //! The `ffmpeg` and `ffprobe` programs: `ffprobe` lists the frames, `ffmpeg` decodes the wanted ones into a pipe.
-//!
-//! Frames are asked for by their own timestamps, so that what arrives is what was meant wherever a seek lands; frames
-//! without a timestamp are asked for by number, from the start.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::Path,
-    process::{Command, Stdio},
-    sync::OnceLock,
-};
+use std::{env, ffi::OsString, path::Path};
 
 use marey_clip::{Rational, Size};
 
 use super::{
     listing::{Facts, Listing, bit_depth},
+    pipe::{ByCount, ByTime, Frames},
     process::Process,
 };
 use crate::{
     Backend, Error, ErrorKind, MediaInfo, MediaKind, OpenOptions, Reader,
-    reader::{FrameDecoder, FrameError, FrameReader, check_frame_size},
+    reader::{FrameReader, check_frame_size},
     rotate::rotated_size,
     timing::timing,
 };
-
-/// Frames asked for in one call of `ffmpeg`: what its filter expression and a command line hold with ease.
-const MAX_WANTED: usize = 64;
-/// Seconds between the asked-for position of a seek and the first wanted frame.
-const SEEK_MARGIN: f64 = 0.5;
 
 /// Whether both programs are on the `PATH`.
 pub(super) fn is_available() -> bool {
@@ -82,16 +69,11 @@ fn open_probed(path: &Path, video_track: usize, probe: &Probed) -> Result<Box<dy
     };
     let size = rotated_size(coded, facts.rotation_deg);
     check_frame_size(size, 3).map_err(|kind| Error::new(path, kind))?;
-    let decoder = Program {
+    let timestamps = timing.timeline.timestamps();
+    let frames = Frames {
         source: source_argument(path),
         video_track,
-        secs: timing
-            .timeline
-            .timestamps()
-            .iter()
-            .map(|t| t.as_secs())
-            .collect(),
-        stamped: listing.stamped(),
+        secs: timestamps.iter().map(|t| t.as_secs()).collect(),
         start_secs: probe.format_start,
         frame_len: size.height * size.width * 3,
     };
@@ -110,7 +92,11 @@ fn open_probed(path: &Path, video_track: usize, probe: &Probed) -> Result<Box<dy
         timeline: timing.timeline,
         warnings: [timing.warnings, listing.warnings()].concat(),
     };
-    FrameReader::boxed(info, decoder)
+    if listing.stamped() {
+        FrameReader::boxed(info, ByTime(frames))
+    } else {
+        FrameReader::boxed(info, ByCount::new(frames))
+    }
 }
 
 /// A path as FFmpeg takes it; the protocol in front keeps names like `concat:a` from meaning anything.
@@ -171,7 +157,7 @@ impl Probed {
         let listing = &mut probed.listing;
         // Who reads a complaint knows which file it is about.
         let source = format!("{}: ", source_argument(path).display());
-        let complaint = |line: &str| line.trim().replace(&source, "");
+        let complaint = |line: &str| without_address(line.trim()).replace(&source, "");
         listing.complaints = complaints.lines().map(complaint).collect();
         // Packets come in decoding order.
         listing.frames.sort_by_key(|&(at, _)| at);
@@ -236,138 +222,32 @@ impl Probed {
     }
 }
 
+/// A line of FFmpeg's log without the address of the part that wrote it: `[h264 @ 0x55ddcd6b1740] …`.
+fn without_address(line: &str) -> String {
+    match line.split_once(" @ 0x") {
+        Some((part, rest)) => {
+            let rest = rest.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+            format!("{part}{rest}")
+        }
+        None => line.to_owned(),
+    }
+}
+
 fn parse_ratio(text: &str) -> Option<Rational> {
     let (num, den) = text.split_once('/')?;
     Rational::new(num.parse().ok()?, den.parse().ok()?)
 }
 
-/// How this `ffmpeg` is told to pass frames on as they are; the option was renamed in FFmpeg 5.1.
-fn passthrough_option() -> &'static str {
-    static OPTION: OnceLock<&str> = OnceLock::new();
-    OPTION.get_or_init(|| {
-        let output = Command::new("ffmpeg")
-            .arg("-version")
-            .stdin(Stdio::null())
-            .output();
-        let text = output.map(|output| output.stdout).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let version = text.split_whitespace().nth(2).unwrap_or("");
-        let major = version
-            .split('.')
-            .next()
-            .and_then(|major| major.parse::<u32>().ok());
-        if major.is_some_and(|major| major < 6) {
-            "-vsync"
-        } else {
-            "-fps_mode"
-        }
-    })
-}
-
-struct Program {
-    source: OsString,
-    video_track: usize,
-    /// When each frame is shown, in seconds.
-    secs: Vec<f64>,
-    stamped: bool,
-    /// What FFmpeg counts positions of a seek from.
-    start_secs: f64,
-    frame_len: usize,
-}
-
-impl Program {
-    /// A filter expression that is true for the wanted frames only.
-    fn selection(&self, wanted: &[usize]) -> String {
-        let term = |&frame: &usize| {
-            if !self.stamped {
-                return format!("eq(n,{frame})");
-            }
-            let at = self.secs[frame];
-            let before = frame.checked_sub(1).map_or(1.0, |f| at - self.secs[f]);
-            let after = self.secs.get(frame + 1).map_or(1.0, |next| next - at);
-            format!(
-                "between(t,{:.9},{:.9})",
-                at - before.min(1.0) / 2.0,
-                at + after.min(1.0) / 2.0
-            )
-        };
-        wanted.iter().map(term).collect::<Vec<_>>().join("+")
-    }
-
-    fn run(&self, wanted: &[usize], seek: bool, out: &mut [u8]) -> Result<(), (usize, String)> {
-        let first = wanted[0];
-        let mut arguments: Vec<OsString> = ["-nostdin", "-v", "error", "-copyts"]
-            .iter()
-            .map(OsString::from)
-            .collect();
-        if seek {
-            let at = (self.secs[first] - self.start_secs - SEEK_MARGIN).max(0.0);
-            arguments.extend(["-noaccurate_seek", "-ss"].iter().map(OsString::from));
-            arguments.push(format!("{at:.6}").into());
-        }
-        let track = format!("0:V:{}", self.video_track);
-        let filter = format!("select='{}'", self.selection(wanted));
-        arguments.extend(["-i".into(), self.source.clone()]);
-        let output = [
-            "-map",
-            &track,
-            "-vf",
-            &filter,
-            passthrough_option(),
-            "passthrough",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "rgb24",
-            "pipe:1",
-        ];
-        arguments.extend(output.iter().map(OsString::from));
-        let mut process = Process::start("ffmpeg", arguments).map_err(|detail| (first, detail))?;
-        let filled = process.fill(out).map_err(|detail| (first, detail))?;
-        if filled == out.len() {
-            return Ok(());
-        }
-        let (stderr, _) = process.finish();
-        let last = stderr
-            .trim()
-            .lines()
-            .next_back()
-            .unwrap_or("it gave no reason")
-            .to_owned();
-        Err((
-            wanted[filled / self.frame_len],
-            format!("`ffmpeg` did not deliver it: {last}"),
-        ))
-    }
-}
-
-impl FrameDecoder<u8> for Program {
-    fn decode(&mut self, wanted: &[usize], out: &mut [u8]) -> Result<(), FrameError> {
-        let parts = wanted
-            .chunks(MAX_WANTED)
-            .zip(out.chunks_mut(MAX_WANTED * self.frame_len));
-        for (wanted, out) in parts {
-            let seek = self.stamped && self.secs[wanted[0]] - self.secs[0] > 2.0 * SEEK_MARGIN;
-            // A seek may land after the frame, or the container may not allow one: then from the start.
-            let outcome = match self.run(wanted, seek, out) {
-                Err(_) if seek => self.run(wanted, false, out),
-                outcome => outcome,
-            };
-            outcome.map_err(|(frame, detail)| FrameError {
-                frame,
-                kind: ErrorKind::Ffmpeg {
-                    program: "the `ffmpeg` program",
-                    detail,
-                },
-            })?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn complaints_are_the_same_on_every_run() {
+        let line = "[h264 @ 0x55ddcd6b1740] Invalid NAL unit size";
+        assert_eq!(without_address(line), "[h264] Invalid NAL unit size");
+        assert_eq!(without_address("partial file"), "partial file");
+    }
 
     #[test]
     fn lines_of_ffprobe_are_understood() {

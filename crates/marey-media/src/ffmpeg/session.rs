@@ -169,10 +169,10 @@ impl Session {
         let mut frame = frame::Video::empty();
         let mut damaged = 0;
         while self.next_frame(&mut frame, &mut |_| false) {
-            // SAFETY: the frame is valid while it is borrowed.
-            let duration = unsafe { (*frame.as_ptr()).pkt_duration };
             damaged += usize::from(frame.is_corrupt() || frame.has_decode_errors());
-            listing.frames.push((frame.timestamp(), duration));
+            listing
+                .frames
+                .push((frame.timestamp(), frame.packet().duration));
         }
         if damaged > 0 {
             listing

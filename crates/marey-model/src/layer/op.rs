@@ -1,14 +1,10 @@
-//! The heavy operations, one function each, channels last.
+//! The heavy operations, one function each, channels last: what architectures call and `marey-kernel` computes.
 //!
-//! Letters: b batch, t frames, h height, w width, i and o input and output channels, g groups. Today the inside calls
-//! Burn's channels-first operations between two permutations; kernels that work channels last take its place here
-//! without a change elsewhere.
+//! Letters: b batch, t frames, h height, w width, i and o input and output channels, g groups. On the CPU these are
+//! kernels that work channels last; on every other device `marey-kernel` calls Burn's own operations.
 
-use burn::tensor::{
-    Tensor, activation,
-    module::{self, BatchNormTrainOutput},
-    ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions},
-};
+use burn::tensor::{Tensor, activation};
+use marey_kernel::{Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics};
 
 /// Where a convolution's kernel sits on `[t, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,39 +77,22 @@ pub fn conv(
     window: Window,
     groups: usize,
 ) -> Tensor<5> {
-    let Window {
-        stride,
-        padding,
-        dilation,
-    } = window;
+    let Window { stride, padding, dilation } = window;
+    let options = Conv3dOptions { stride, padding, dilation, groups };
     let [b, t, h, w, i] = x.dims();
-    let [o, kt, kh, kw, _] = weight.dims();
-    if [kt, kh, kw] == [1; 3] && stride == [1; 3] && padding == [0; 3] && groups == 1 {
-        // One matrix product over the channels, which are contiguous already.
-        let y = module::linear(
-            x.reshape([b * t * h * w, i]),
-            weight.reshape([o, i]).transpose(),
-            bias,
-        );
-        return y.reshape([b, t, h, w, o]);
+    let [o, kt, ..] = weight.dims();
+    // Where frames do not meet it is a convolution over pictures, for which devices have better kernels.
+    let y = if kt == 1 && stride[0] == 1 && padding[0] == 0 {
+        let y = marey_kernel::conv3d(x.reshape([b * t, 1, h, w, i]), weight, options);
+        let [_, _, h, w, _] = y.dims();
+        y.reshape([b, t, h, w, o])
+    } else {
+        marey_kernel::conv3d(x, weight, options)
+    };
+    match bias {
+        Some(bias) => y + bias.unsqueeze(),
+        None => y,
     }
-    if kt == 1 && stride[0] == 1 && padding[0] == 0 {
-        // Frames do not meet: a convolution over pictures, which is faster everywhere.
-        let [_, sh, sw] = stride;
-        let [_, ph, pw] = padding;
-        let [_, dh, dw] = dilation;
-        let options = ConvOptions::new([sh, sw], [ph, pw], [dh, dw], groups);
-        let x = x.reshape([b * t, h, w, i]).permute([0, 3, 1, 2]);
-        let weight = weight
-            .reshape([o, kh, kw, i / groups])
-            .permute([0, 3, 1, 2]);
-        let y = module::conv2d(x, weight, bias, options).permute([0, 2, 3, 1]);
-        let [_, h, w, _] = y.dims();
-        return y.reshape([b, t, h, w, o]);
-    }
-    let options = ConvOptions::new(stride, padding, dilation, groups);
-    let (x, weight) = (x.permute([0, 4, 1, 2, 3]), weight.permute([0, 4, 1, 2, 3]));
-    module::conv3d(x, weight, bias, options).permute([0, 2, 3, 4, 1])
 }
 
 /// Batch normalisation with given statistics, then `activation`.
@@ -128,7 +107,12 @@ pub fn batch_norm(
     epsilon: f64,
     activation: Activation,
 ) -> Tensor<2> {
-    activation.forward(module::batch_norm(x, weight, bias, mean, var, epsilon))
+    let [n, c] = x.dims();
+    let affine = Affine { gamma: weight, beta: bias };
+    let statistics = Statistics { mean, variance: var };
+    let options = NormOptions { epsilon, activation: activation.into() };
+    let x = x.reshape([n, 1, 1, 1, c]);
+    marey_kernel::batch_norm_frozen(x, None, affine, statistics, options).reshape([n, c])
 }
 
 /// Batch normalisation with the statistics of `x` itself, then `activation`; also gives the mean and the biased variance.
@@ -142,15 +126,12 @@ pub fn batch_norm_train(
     epsilon: f64,
     activation: Activation,
 ) -> (Tensor<2>, [Tensor<1>; 2]) {
-    let BatchNormTrainOutput {
-        output,
-        mean,
-        variance,
-    } = module::batch_norm_train(x, weight, bias, epsilon);
-    (
-        activation.forward(output),
-        [mean.detach(), variance.detach()],
-    )
+    let [n, c] = x.dims();
+    let affine = Affine { gamma: weight, beta: bias };
+    let options = NormOptions { epsilon, activation: activation.into() };
+    let x = x.reshape([n, 1, 1, 1, c]);
+    let (y, Statistics { mean, variance }) = marey_kernel::batch_norm_train(x, None, affine, options);
+    (y.reshape([n, c]), [mean, variance])
 }
 
 /// Largest value of each window, a channel at a time.
@@ -159,12 +140,7 @@ pub fn batch_norm_train(
 /// - `x`: `[b, t, h, w, c]`
 /// - output: `[b, t', h', w', c]`
 pub fn max_pool(x: Tensor<5>, window: PoolWindow) -> Tensor<5> {
-    separately(x, window, |x, kernel, stride, padding| {
-        let options = MaxPoolOptions::new(kernel)
-            .with_stride(stride)
-            .with_padding(padding);
-        module::max_pool2d(x, options)
-    })
+    marey_kernel::max_pool3d(x, window.into())
 }
 
 /// Mean of each window, a channel at a time; padding counts as zeros, as PyTorch does by default.
@@ -173,36 +149,23 @@ pub fn max_pool(x: Tensor<5>, window: PoolWindow) -> Tensor<5> {
 /// - `x`: `[b, t, h, w, c]`
 /// - output: `[b, t', h', w', c]`
 pub fn avg_pool(x: Tensor<5>, window: PoolWindow) -> Tensor<5> {
-    separately(x, window, |x, kernel, stride, padding| {
-        let options = AvgPoolOptions::new(kernel)
-            .with_stride(stride)
-            .with_padding(padding);
-        module::avg_pool2d(x, options)
-    })
+    marey_kernel::avg_pool3d(x, window.into(), Divisor::Window)
 }
 
-/// A pooling over `[t, h, w]` as one over `[h, w]` and one over `[t]`: maximum and mean are the same either way.
-fn separately(
-    x: Tensor<5>,
-    PoolWindow {
-        kernel: [kt, kh, kw],
-        stride: [st, sh, sw],
-        padding: [pt, ph, pw],
-    }: PoolWindow,
-    pool: impl Fn(Tensor<4>, [usize; 2], [usize; 2], [usize; 2]) -> Tensor<4>,
-) -> Tensor<5> {
-    let [b, t, h, w, c] = x.dims();
-    let x = x.reshape([b * t, h, w, c]).permute([0, 3, 1, 2]);
-    let x = pool(x, [kh, kw], [sh, sw], [ph, pw]);
-    let [_, _, h, w] = x.dims();
-    if [kt, st, pt] == [1, 1, 0] {
-        return x.permute([0, 2, 3, 1]).reshape([b, t, h, w, c]);
+impl From<PoolWindow> for Pool3dOptions {
+    fn from(PoolWindow { kernel, stride, padding }: PoolWindow) -> Self {
+        Self { kernel, stride, padding }
     }
-    // Frames become rows, and all else columns that do not meet.
-    let x = x.reshape([b, t, c * h * w, 1]).permute([0, 3, 1, 2]);
-    let x = pool(x, [kt, 1], [st, 1], [pt, 0]);
-    let [_, _, t, _] = x.dims();
-    x.reshape([b, t, c, h, w]).permute([0, 1, 3, 4, 2])
+}
+
+impl From<Activation> for marey_kernel::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Identity => Self::Identity,
+            Activation::Relu => Self::Relu,
+            Activation::Silu => Self::Silu,
+        }
+    }
 }
 
 #[cfg(test)]

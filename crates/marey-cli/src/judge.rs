@@ -1,0 +1,113 @@
+//! A report out of scored items: what `train`, `eval` and `demo` share.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use anyhow::{Context, Result};
+use marey::{
+    data::{Dataset, Split},
+    eval::{Bootstrap, Curve, CurvePanel, DataSection, Origin, Report, Skipped, SplitCounts, classify},
+    infer::Judged,
+    train::{Recipe, Run},
+};
+
+use crate::{device::Chosen, machine};
+
+/// An evaluation to be reported.
+pub(crate) struct Evaluated<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) judged: &'a Judged,
+    pub(crate) split: Split,
+    /// Whether the weights were chosen by a figure of this very split.
+    pub(crate) chosen_on_this_split: bool,
+    pub(crate) command: String,
+    pub(crate) chosen: &'a Chosen,
+    /// The run with the training curves, where there is one.
+    pub(crate) run: Option<&'a Run>,
+}
+
+/// The draws of the recipe's intervals.
+pub(crate) fn bootstrap(recipe: &Recipe) -> Bootstrap {
+    Bootstrap { draws: recipe.eval.bootstrap_draws, seed: recipe.train.seed }
+}
+
+/// The report of an evaluation that took `wall_time`.
+pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Result<Report> {
+    let Evaluated { recipe, dataset, judged, split, .. } = evaluated;
+    let train_counts = dataset.class_counts(Split::Train);
+    let figures = classify(dataset.classes.names(), &train_counts, &judged.scored, &bootstrap(recipe))?;
+    let mut report = Report::new(&recipe.name, split.name(), figures);
+    report.headline = "macro_f1".to_owned();
+    report.chosen_on_this_split = evaluated.chosen_on_this_split;
+    report.accepted_leak = dataset.accepted_leak.clone();
+    report.recipe = recipe.to_toml();
+    report.data = data_section(evaluated);
+    if let Some(run) = evaluated.run {
+        report.curves = curves(run)?;
+    }
+    let mut facts = vec![("model".to_owned(), recipe.model.arch.name().to_owned())];
+    if let Some(run) = evaluated.run {
+        facts.push(("run".to_owned(), run.id()));
+    }
+    facts.push(("processor".to_owned(), format!("{}, {} threads", machine::cpu_name(), machine::num_threads())));
+    report.origin = Origin {
+        command: evaluated.command.clone(),
+        seed: recipe.train.seed,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        device: evaluated.chosen.name.clone(),
+        kernels: evaluated.chosen.kernels.to_owned(),
+        wall_time_sec: Some(wall_time.as_secs_f64()),
+        peak_memory_bytes: machine::peak_memory_bytes(),
+        facts,
+    };
+    Ok(report)
+}
+
+fn data_section(evaluated: &Evaluated<'_>) -> DataSection {
+    let dataset = evaluated.dataset;
+    let splits = Split::ALL
+        .into_iter()
+        .map(|split| (split, dataset.indices(split)))
+        .filter(|(_, indices)| !indices.is_empty())
+        .map(|(split, indices)| {
+            let groups: BTreeSet<_> = indices.iter().filter_map(|&idx| dataset.items[idx].group.as_ref()).collect();
+            SplitCounts {
+                split: split.name().to_owned(),
+                items: indices.len(),
+                groups: (!groups.is_empty()).then_some(groups.len()),
+                per_class: dataset.class_counts(split),
+            }
+        })
+        .collect();
+    let skipped = evaluated.judged.skipped.iter();
+    DataSection {
+        source: evaluated.recipe.data.path.display().to_string(),
+        splits,
+        notes: dataset.notes.clone(),
+        skipped: skipped
+            .map(|skipped| Skipped { item: skipped.id.clone(), reason: skipped.reason.clone() })
+            .collect(),
+    }
+}
+
+/// The curves of `metrics.csv`.
+fn curves(run: &Run) -> Result<Vec<Curve>> {
+    let path = run.dir().join("metrics.csv");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = rows.next().unwrap_or_default();
+    let rows: Vec<_> = rows.collect();
+    let curve = |(column, name): (usize, &&str)| {
+        let panel = match *name {
+            "lr" => CurvePanel::LearningRate,
+            "train_loss" | "val_loss" => CurvePanel::Loss,
+            "val_top1" | "val_macro_f1" => CurvePanel::Metric,
+            _ => return None,
+        };
+        let value = |row: &Vec<&str>, column: usize| row.get(column)?.parse::<f64>().ok();
+        let points: Vec<_> = rows.iter().filter_map(|row| Some((value(row, 0)?, value(row, column)?))).collect();
+        let name = name.replace("val_", "validation ").replace('_', " ");
+        (!points.is_empty()).then_some(Curve { name, panel, points })
+    };
+    Ok(header.iter().enumerate().filter_map(curve).collect())
+}

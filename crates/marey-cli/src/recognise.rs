@@ -1,0 +1,324 @@
+//! From a recipe to a run folder with a bundle and a report: what `train` and `demo` share.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Context, Result, ensure};
+use marey::{
+    data::{Dataset, Frames, Loader, LoaderConfig, PackedStore, Split, SplitBy, Unreadable, unreadable_sources},
+    eval::{Report, Scored, compare},
+    infer::{Judged, Predictor, Task, judge},
+    media::OpenOptions,
+    model::{Bundle, Card, DataSummary, Provenance, utc},
+    train::{Ending, EventLog, Recipe, Run, Select, Setup, Start, Trained, train},
+};
+use serde_json::json;
+
+use crate::{
+    Outcome,
+    device::Chosen,
+    interrupt,
+    judge::{Evaluated, bootstrap, report_of},
+    machine::readable_secs,
+    output,
+    progress::{Bar, RunProgress},
+};
+
+/// A recipe's data, loaded and checked.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) frames: Frames,
+}
+
+impl Prepared {
+    /// The items of `split`, to be judged.
+    pub(crate) fn task(&self, recipe: &Recipe, split: Split) -> Task {
+        Task {
+            dataset: Arc::clone(&self.dataset),
+            indices: self.dataset.indices(split),
+            config: loader_config(recipe),
+            frames: self.frames.clone(),
+            unreadable: recipe.data.unreadable,
+        }
+    }
+}
+
+/// Loads the recipe's data and checks that it can be trained on.
+pub(crate) fn prepare(recipe: &Recipe) -> Result<Prepared> {
+    let dataset = Arc::new(marey::data::load(&recipe.data)?);
+    for note in &dataset.notes {
+        output::note(format!("note: {note}"));
+    }
+    let train = dataset.indices(Split::Train);
+    ensure!(!train.is_empty(), "no item is in the training split: check data.split in the recipe");
+    let frames = match &recipe.data.packed {
+        Some(path) => Frames::Packed(Arc::new(PackedStore::open(path)?)),
+        None => {
+            check_sources(&dataset, recipe.data.unreadable)?;
+            Frames::Files(OpenOptions::default())
+        }
+    };
+    Ok(Prepared { dataset, frames })
+}
+
+/// Finds sources that cannot even be opened before a run folder is made. Those that the recipe allows to leave out are left
+/// to the loader, which lists them.
+fn check_sources(dataset: &Dataset, unreadable: Unreadable) -> Result<()> {
+    if unreadable == Unreadable::Skip {
+        return Ok(());
+    }
+    let mut failed = unreadable_sources(dataset);
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let (first, others) = (failed.remove(0), failed.len());
+    let others = if others > 0 { format!(", and {others} more sources cannot either") } else { String::new() };
+    Err(anyhow::Error::new(first).context(format!(
+        "an item cannot be read{others}; to leave such items out and have them listed, set data.unreadable = \"skip\""
+    )))
+}
+
+/// The split that the report is about: the test split, else the validation split.
+pub(crate) fn judged_split(dataset: &Dataset) -> Option<Split> {
+    [Split::Test, Split::Validation].into_iter().find(|&split| !dataset.indices(split).is_empty())
+}
+
+/// A run that is being made.
+pub(crate) struct Job<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) data: &'a Prepared,
+    pub(crate) run: &'a Run,
+    pub(crate) start: Start,
+    pub(crate) chosen: &'a Chosen,
+    /// The command line, for the report.
+    pub(crate) command: String,
+    /// Begins each line of progress.
+    pub(crate) label: String,
+}
+
+/// What a job leaves.
+pub(crate) struct Finished {
+    pub(crate) trained: Trained,
+    /// The judged items, where there is a split to judge on.
+    pub(crate) judged: Option<(Split, Judged)>,
+}
+
+impl Job<'_> {
+    fn loader(&self, split: Split) -> Result<Option<Loader>> {
+        let indices = self.data.dataset.indices(split);
+        if indices.is_empty() {
+            return Ok(None);
+        }
+        let loader = Loader::new(
+            Arc::clone(&self.data.dataset),
+            indices,
+            self.recipe.sampling.clone(),
+            self.recipe.preprocess.clone(),
+            loader_config(self.recipe),
+            self.data.frames.clone(),
+        )?;
+        Ok(Some(loader.with_unreadable(self.recipe.data.unreadable)))
+    }
+
+    /// Trains, writes the bundle, and scores the judged split through it. `None` when it was interrupted.
+    pub(crate) fn execute(&self) -> Result<Option<Finished>> {
+        let train_loader = self.loader(Split::Train)?.context("the training split is empty")?;
+        let validation = self.loader(Split::Validation)?;
+        let setup = Setup {
+            recipe: self.recipe,
+            dataset: &self.data.dataset,
+            train: &train_loader,
+            validation: validation.as_ref(),
+            run: self.run,
+            stop: interrupt::stop_flag()?,
+        };
+        let mut progress = RunProgress::new(self.recipe.train.monitor, &self.label);
+        let trained = train(&setup, self.start, &mut progress, &self.chosen.device)?;
+        drop(progress);
+        if trained.ending == Ending::Stopped {
+            return Ok(None);
+        }
+        self.write_bundle(&trained)?;
+        let Some(split) = judged_split(&self.data.dataset) else {
+            return Ok(Some(Finished { trained, judged: None }));
+        };
+        let predictor = Predictor::open(&self.run.bundle(), self.recipe.train.batch, &self.chosen.device)?;
+        let judged = self.judge(&predictor, split)?;
+        Ok(Some(Finished { trained, judged: Some((split, judged)) }))
+    }
+
+    fn judge(&self, predictor: &Predictor, split: Split) -> Result<Judged> {
+        let mut bar = Bar::new("clips");
+        let prefix = format!("{}judging on {}", self.label, split.name());
+        let judged = judge(predictor, self.data.task(self.recipe, split), &mut |done, total| {
+            bar.show(&prefix, done, total, "");
+        })?;
+        Ok(judged)
+    }
+
+    fn write_bundle(&self, trained: &Trained) -> Result<()> {
+        let dataset = &self.data.dataset;
+        let num_items = |split| dataset.indices(split).len();
+        let name = self.recipe.data.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let provenance = Provenance {
+            recipe: self.recipe.name.clone(),
+            run: self.run.id(),
+            marey_version: env!("CARGO_PKG_VERSION").to_owned(),
+            created: utc(SystemTime::now()),
+            initial_weights: None,
+            data: DataSummary {
+                name: name.unwrap_or_default(),
+                train: num_items(Split::Train),
+                validation: num_items(Split::Validation),
+                test: num_items(Split::Test),
+                split: split_in_words(self.recipe),
+            },
+        };
+        let card = Card::new(
+            self.recipe.model.clone(),
+            dataset.classes.clone(),
+            self.recipe.sampling.clone(),
+            self.recipe.preprocess.clone(),
+            provenance,
+        );
+        Bundle::new(trained.model.clone(), card).save(&self.run.bundle())?;
+        Ok(())
+    }
+}
+
+/// How the splits of a recipe are made, for the card.
+fn split_in_words(recipe: &Recipe) -> String {
+    let group = recipe.data.group.as_deref().or(recipe.data.group_pattern.as_deref()).unwrap_or("source");
+    match recipe.data.split.by {
+        SplitBy::Group => format!("by group ({group}), seed {}", recipe.data.split.shares().seed),
+        SplitBy::Auto | SplitBy::Given => "the data's own".to_owned(),
+    }
+}
+
+/// How the loaders of a recipe work.
+pub(crate) fn loader_config(recipe: &Recipe) -> LoaderConfig {
+    LoaderConfig {
+        batch: recipe.train.batch,
+        workers: recipe.train.workers,
+        prefetch: recipe.train.prefetch,
+        seed: recipe.train.seed,
+        drop_last: false,
+    }
+}
+
+/// Trains `recipe` in `run`, judges the bundle, and writes the report.
+pub(crate) fn train_and_report(
+    recipe: &Recipe,
+    data: &Prepared,
+    run: &Run,
+    start: Start,
+    chosen: &Chosen,
+    command: &str,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let command = command.to_owned();
+    let job = Job { recipe, data, run, start, chosen, command: command.clone(), label: String::new() };
+    let Some(finished) = job.execute()? else {
+        output::note(format!("stopped; go on with: marey train --resume {}", run.dir().display()));
+        return Ok(Outcome::Interrupted);
+    };
+    let Some((split, judged)) = finished.judged else {
+        output::line(format!("bundle  {}", run.bundle().display()))?;
+        output::note("no validation or test split: nothing was judged");
+        return Ok(Outcome::Done);
+    };
+    let single_frame = match recipe.eval.single_frame_baseline {
+        true => match single_frame(&job)? {
+            Some(scored) => Some(scored),
+            None => {
+                output::note(format!("stopped; go on with: marey train --resume {}", run.dir().display()));
+                return Ok(Outcome::Interrupted);
+            }
+        },
+        false => None,
+    };
+    let mut report = report_of(
+        &Evaluated {
+            recipe,
+            dataset: &data.dataset,
+            judged: &judged,
+            split,
+            chosen_on_this_split: split == Split::Validation && finished.trained.select == Select::Best,
+            command,
+            chosen,
+            run: Some(run),
+        },
+        started.elapsed(),
+    )?;
+    if let Some(baseline) = single_frame {
+        let name = "the same model and budget on single frames";
+        let comparison = compare(name, &judged.scored, &baseline, &bootstrap(recipe))?;
+        report.classification.comparisons.push(comparison);
+    }
+    if finished.trained.select == Select::Best {
+        report.chosen_epoch = finished.trained.best.map(|best| best.epoch as f64);
+    }
+    finish(run, &report, &judged.scored, finished.trained.progress.seconds)
+}
+
+/// The same recipe on clips of one frame, in the folder `single-frame` of the run: its scores of the same items.
+fn single_frame(job: &Job<'_>) -> Result<Option<Vec<Scored>>> {
+    let mut recipe = job.recipe.clone();
+    recipe.name = "single-frame".to_owned();
+    recipe.sampling.frames = 1;
+    recipe.eval.single_frame_baseline = false;
+    let run = single_frame_run(job.run.dir(), &recipe)?;
+    let start = if job.start == Start::Resume { Start::Resume } else { Start::Fresh };
+    let job = Job {
+        recipe: &recipe,
+        data: job.data,
+        run: &run,
+        start,
+        chosen: job.chosen,
+        command: job.command.clone(),
+        label: "single frames: ".to_owned(),
+    };
+    let finished = job.execute()?;
+    Ok(finished.map(|finished| finished.judged.map(|(_, judged)| judged.scored).unwrap_or_default()))
+}
+
+/// The run folder of the baseline: the one that is there, when a run is resumed.
+fn single_frame_run(dir: &Path, recipe: &Recipe) -> Result<Run> {
+    let there = dir.join("single-frame-1");
+    if there.is_dir() { Ok(Run::open(&there)?) } else { Ok(Run::create(dir, recipe)?) }
+}
+
+/// Writes the report and says where everything is.
+fn finish(run: &Run, report: &Report, scored: &[Scored], seconds: f64) -> Result<Outcome> {
+    report.save(run.dir())?;
+    let predictions = run.dir().join("predictions.csv");
+    output::write_file(&predictions, &marey::eval::predictions_csv(&report.classification.classes, scored))?;
+    let mut log = EventLog::open(run)?;
+    log.write("report", &json!({ "verdict": report.verdict() }))?;
+    output::line(&report.classification)?;
+    output::line(report.verdict())?;
+    output::line("")?;
+    output::line(format!("trained in {}", readable_secs(seconds)))?;
+    for (name, path) in places(run) {
+        output::line(format!("{name:<8}{}", path.display()))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn places(run: &Run) -> [(&'static str, PathBuf); 2] {
+    [("report", run.dir().join("report.html")), ("bundle", run.bundle())]
+}
+
+/// Whether `dir` is there and holds anything.
+pub(crate) fn is_occupied(dir: &Path) -> Result<bool> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look into {}", dir.display())),
+    }
+}

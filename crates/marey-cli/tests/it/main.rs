@@ -1,0 +1,19 @@
+//! The real `marey` binary on real files, as a user runs it.
+
+/// How the tests run the binary and write recipes.
+mod harness;
+
+/// Train, evaluate, predict: the same clip gets the same scores on every way.
+mod road;
+
+/// Killed or interrupted in the middle of an epoch, a run goes on to the same losses, to the bit.
+mod resume;
+
+/// What a user gets wrong: one clear error, exit code 2, nothing half-written.
+mod bad_input;
+
+/// The commands that only look.
+mod look;
+
+/// The shipped recipes on the data that they are written for, where it is there.
+mod recipes;

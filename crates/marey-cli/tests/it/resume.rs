@@ -1,0 +1,100 @@
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::harness::{Project, losses, marey, run, stderr};
+
+/// Starts a training and waits until `metrics.jsonl` holds `lines` lines.
+fn start_until(project: &Project, runs: &str, changes: &[&str], lines: usize) -> Child {
+    let mut child = marey()
+        .args(project.train_args(runs, changes))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let metrics = project.path(runs).join("small-1/metrics.jsonl");
+    let started = Instant::now();
+    while num_lines(&metrics) < lines {
+        if let Some(status) = child.try_wait().expect("a child") {
+            let mut error = String::new();
+            child.stderr.take().expect("piped").read_to_string(&mut error).expect("text");
+            panic!("ended with {status} after {} lines: {error}", num_lines(&metrics));
+        }
+        assert!(started.elapsed() < Duration::from_secs(300), "the run makes no step");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn num_lines(path: &Path) -> usize {
+    fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+fn resume(project: &Project, runs: &str) {
+    let dir = project.arg(&format!("{runs}/small-1"));
+    let output = run(&["train", "--resume", &dir]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
+    let project = Project::new();
+    let changes = ["train.checkpoint_steps=1", "train.accumulate=2", "model.dropout=0.3"];
+    project.train("whole", &changes);
+    let whole = losses(&project.read("whole/small-1/metrics.jsonl"));
+    assert!(whole.len() >= 4, "{whole:?}");
+
+    let mut child = start_until(&project, "killed", &changes, 1);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("a status");
+    let before = losses(&project.read("killed/small-1/metrics.jsonl"));
+    assert!(before.len() < whole.len(), "killed too late to show anything");
+    resume(&project, "killed");
+    assert_eq!(losses(&project.read("killed/small-1/metrics.jsonl")), whole);
+    // The report of both runs is the same in every figure.
+    let figures = |runs: &str| {
+        let report = project.read(&format!("{runs}/small-1/report.json"));
+        serde_json::from_str::<serde_json::Value>(&report).expect("JSON")["classification"].clone()
+    };
+    assert_eq!(figures("killed"), figures("whole"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_a_checkpoint_and_the_run_can_be_resumed() {
+    let project = Project::new();
+    let child = start_until(&project, "stopped", &[], 1);
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+    let output = child.wait_with_output().expect("a status");
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("marey train --resume"), "{}", stderr(&output));
+    let stopped = losses(&project.read("stopped/small-1/metrics.jsonl"));
+    resume(&project, "stopped");
+    project.train("whole", &[]);
+    let whole = losses(&project.read("whole/small-1/metrics.jsonl"));
+    assert!(stopped.len() < whole.len(), "stopped too late to show anything");
+    assert_eq!(losses(&project.read("stopped/small-1/metrics.jsonl")), whole);
+}
+
+#[test]
+fn workers_change_the_speed_and_nothing_else() {
+    let project = Project::new();
+    project.train("one", &["train.workers=1", "train.epochs=1"]);
+    project.train("three", &["train.workers=3", "train.prefetch=1", "train.epochs=1"]);
+    let losses = |runs: &str| losses(&project.read(&format!("{runs}/small-1/metrics.jsonl")));
+    assert_eq!(losses("one"), losses("three"));
+}
+
+#[test]
+fn a_complete_run_is_not_resumed() {
+    let project = Project::new();
+    project.train("runs", &["train.epochs=1"]);
+    let output = run(&["train", "--resume", &project.arg("runs/small-1")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("is complete"), "{}", stderr(&output));
+}

@@ -1,0 +1,311 @@
+//! From what is on disk to a [`Dataset`]: one importer a layout, and what all of them share.
+
+mod folders;
+
+mod manifest;
+
+mod spans;
+
+mod thermal;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::Path,
+};
+
+use marey_clip::{ClassList, ClassListError};
+use regex::Regex;
+
+use crate::{
+    DataConfig, Dataset, Error, ErrorKind, Format, Item, Leak, Split, SplitBy, check_leaks,
+    identical_items, split_by_group,
+};
+
+/// Reads one layout of data.
+pub trait Importer: Sync {
+    /// The layout's name, as in [`Format`].
+    fn name(&self) -> &'static str;
+
+    /// Which [`Format`] chooses it.
+    fn format(&self) -> Format;
+
+    /// Whether what is at `path` looks like its layout.
+    fn detects(&self, path: &Path) -> bool;
+
+    /// The items of `config.path`, with the splits that the data itself states.
+    ///
+    /// # Errors
+    /// When the data contradicts itself or the configuration; nothing is guessed or left out in silence.
+    fn import(&self, config: &DataConfig) -> Result<Dataset, Error>;
+}
+
+/// All importers, in the order in which a layout is looked for.
+pub fn importers() -> [&'static dyn Importer; 3] {
+    [&thermal::Thermal, &manifest::Manifest, &folders::Folders]
+}
+
+/// The data that `config` names: imported, split, and checked for leaks.
+///
+/// # Errors
+/// As [`Importer::import`], when a split cannot be made, and when splits share a group or a file and
+/// `allow_leak` gives no reason.
+pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
+    let mut dataset = importer(config)?.import(config)?;
+    group_by_pattern(config, &mut dataset)?;
+    check_ids(config, &dataset)?;
+    split(config, &mut dataset)?;
+    refuse_leaks(config, &mut dataset)?;
+    Ok(dataset)
+}
+
+fn importer(config: &DataConfig) -> Result<&'static dyn Importer, Error> {
+    let path = &config.path;
+    if let Err(source) = path.metadata() {
+        return Err(Error::io(path, "read data", source));
+    }
+    let fits = |importer: &&dyn Importer| match config.format {
+        Some(format) => importer.format() == format,
+        None => importer.detects(path),
+    };
+    importers().into_iter().find(fits).ok_or_else(|| {
+        let expected = "expected a .csv manifest, a folder with one folder a class, or a thermal set \
+                        (annotations/ and frames/)";
+        Error::layout(path, format!("no known layout of data: {expected}"))
+    })
+}
+
+/// Groups by what the parentheses of `group_pattern` match in an item's name.
+fn group_by_pattern(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
+    let Some(pattern) = &config.group_pattern else {
+        return Ok(());
+    };
+    let key = "data.group_pattern";
+    if config.group.is_some() {
+        let problem = "stands beside data.group, and only one of them can decide: remove one";
+        return Err(Error::config(&config.path, key, problem));
+    }
+    let regex = Regex::new(pattern).map_err(|error| {
+        Error::config(&config.path, key, format!("no regular expression: {error}"))
+    })?;
+    for item in &mut dataset.items {
+        let Some(captures) = regex.captures(&item.id) else {
+            let problem = format!("`{pattern}` does not match the item `{}`", item.id);
+            return Err(Error::config(&config.path, key, problem));
+        };
+        let skip = usize::from(captures.len() > 1);
+        let parts: Vec<&str> = captures
+            .iter()
+            .skip(skip)
+            .flatten()
+            .map(|part| part.as_str())
+            .collect();
+        item.group = Some(parts.join("+"));
+    }
+    Ok(())
+}
+
+fn check_ids(config: &DataConfig, dataset: &Dataset) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    match dataset.items.iter().find(|item| !seen.insert(&item.id)) {
+        Some(item) => {
+            let problem = format!(
+                "the item `{}` is listed twice: remove one of its lines",
+                item.id
+            );
+            Err(Error::layout(&config.path, problem))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Leaves the split of the data as it is, or makes one.
+fn split(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
+    let settings = &config.split;
+    let total = dataset.items.len();
+    let with_split = dataset
+        .items
+        .iter()
+        .filter(|item| item.split.is_some())
+        .count();
+    let given = match settings.by {
+        SplitBy::Given => true,
+        SplitBy::Auto => with_split > 0,
+        SplitBy::Group => false,
+    };
+    if !given {
+        let together = identical_items(&dataset.items)?;
+        if !together.is_empty() {
+            let files = together.len();
+            dataset.notes.push(format!(
+                "{files} files are there more than once; the copies are in one split"
+            ));
+        }
+        let notes = split_by_group(
+            &mut dataset.items,
+            &dataset.classes,
+            &settings.shares(),
+            &together,
+        )
+        .map_err(|kind| Error::new(&config.path, kind))?;
+        dataset.notes.extend(notes);
+        return Ok(());
+    }
+    if with_split < total {
+        let without = dataset.items.iter().find(|item| item.split.is_none());
+        let problem = format!(
+            "{} of {total} items have no split, the first is `{}`: give every item one, or make one for all by \
+             data.split.by = \"group\"",
+            total - with_split,
+            without.map_or("", |item| &item.id),
+        );
+        return Err(Error::new(&config.path, ErrorKind::Split(problem)));
+    }
+    if settings.validation.is_some() || settings.test.is_some() || settings.seed.is_some() {
+        let problem = "validation, test and seed have no effect on the split that the data brings: remove them, or \
+                       make a new split by data.split.by = \"group\"";
+        return Err(Error::config(&config.path, "data.split", problem));
+    }
+    Ok(())
+}
+
+fn refuse_leaks(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
+    let key = "data.allow_leak";
+    let reason = match config.allow_leak.as_deref().map(str::trim) {
+        Some("") => return Err(Error::config(&config.path, key, "needs a reason in words")),
+        reason => reason,
+    };
+    let leaks = check_leaks(dataset)?;
+    match (leaks.is_empty(), reason) {
+        (true, None) => {}
+        (true, Some(_)) => dataset
+            .notes
+            .push(format!("{key} is not needed: the splits share nothing")),
+        (false, None) => return Err(Error::new(&config.path, ErrorKind::Leaks(leaks))),
+        (false, Some(reason)) => {
+            dataset.accepted_leak = Some(reason.to_owned());
+            dataset.notes.extend(leaks.iter().map(Leak::to_string));
+        }
+    }
+    Ok(())
+}
+
+/// The class list of `config`, or all labels that occur; numbers in numeric order.
+fn class_list<'a>(
+    config: &DataConfig,
+    labels: impl Iterator<Item = &'a str>,
+) -> Result<ClassList, Error> {
+    let names = config.classes.clone().unwrap_or_else(|| {
+        let mut names: Vec<&str> = labels.collect::<BTreeSet<_>>().into_iter().collect();
+        if names.iter().all(|name| name.parse::<u64>().is_ok()) {
+            names.sort_by_key(|name| name.parse::<u64>().unwrap_or(u64::MAX));
+        }
+        names.into_iter().map(str::to_owned).collect()
+    });
+    ClassList::new(names.clone()).map_err(|error| match error {
+        ClassListError::TooFew { found: 1 } if config.classes.is_none() => Error::layout(
+            &config.path,
+            format!(
+                "every item is labelled `{}`, and a model needs at least 2 classes to tell apart: add items of \
+                 another class{}",
+                names[0],
+                manifest_nearby(&config.path),
+            ),
+        ),
+        ClassListError::TooFew { found: 0 } if config.classes.is_none() => {
+            Error::layout(&config.path, format!("no item in it{}", manifest_nearby(&config.path)))
+        }
+        error => Error::config(&config.path, "data.classes", error.to_string()),
+    })
+}
+
+/// A hint at the manifests in a folder, which the person may have meant.
+fn manifest_nearby(path: &Path) -> String {
+    let mut found: Vec<_> = path
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| manifest::is_table(path))
+        .collect();
+    found.sort();
+    match found.first() {
+        Some(manifest) => format!(
+            " (or did you mean data.path = {:?}?)",
+            manifest.display().to_string()
+        ),
+        None => String::new(),
+    }
+}
+
+/// The class of a label, or a sentence that names the nearest one.
+fn class_idx(classes: &ClassList, label: &str) -> Result<usize, String> {
+    classes.index(label).ok_or_else(|| {
+        let distance = |name: &&String| strsim::damerau_levenshtein(name, label);
+        let nearest = classes.names().iter().min_by_key(distance);
+        let nearest = nearest.map_or("", |name| name);
+        format!("label `{label}` is not in data.classes, the nearest there is `{nearest}`")
+    })
+}
+
+/// Sorts out the items whose file is not there: an error, or a note where `allow_missing` says so.
+fn without_missing(
+    config: &DataConfig,
+    items: Vec<Item>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Item>, Error> {
+    let total = items.len();
+    let mut missing: BTreeMap<String, BTreeMap<Option<Split>, usize>> = BTreeMap::new();
+    let mut exists: BTreeMap<std::path::PathBuf, bool> = BTreeMap::new();
+    let mut there = Vec::with_capacity(total);
+    for item in items {
+        if *exists
+            .entry(item.source.clone())
+            .or_insert_with(|| item.source.exists())
+        {
+            there.push(item);
+        } else {
+            let splits = missing
+                .entry(item.source.display().to_string())
+                .or_default();
+            *splits.entry(item.split).or_default() += 1;
+        }
+    }
+    if missing.is_empty() {
+        return Ok(there);
+    }
+    let describe = |(path, splits): (&String, &BTreeMap<Option<Split>, usize>)| {
+        let counts: Vec<String> = splits
+            .iter()
+            .map(|(split, count)| {
+                split.map_or_else(|| count.to_string(), |s| format!("{count} {s}"))
+            })
+            .collect();
+        format!("{path} ({} items)", counts.join(" + "))
+    };
+    let count = total - there.len();
+    if !config.allow_missing {
+        let first = missing.iter().next().map(describe).unwrap_or_default();
+        let first = match missing.len() {
+            1 => first,
+            files => format!("{first}, and there are {} such files", files),
+        };
+        return Err(Error::new(
+            &config.path,
+            ErrorKind::Missing {
+                count,
+                total,
+                first,
+            },
+        ));
+    }
+    notes.push(format!(
+        "{count} of {total} items were left out because their file is not there"
+    ));
+    notes.extend(
+        missing
+            .iter()
+            .map(|entry| format!("missing: {}", describe(entry))),
+    );
+    Ok(there)
+}

@@ -1,0 +1,181 @@
+//! A folder a class, below an optional level of `train`, `val` and `test`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    DataConfig, Dataset, Error, Format, Importer, Item, Split,
+    import::{class_idx, class_list, manifest_nearby},
+};
+
+pub(crate) struct Folders;
+
+impl Importer for Folders {
+    fn name(&self) -> &'static str {
+        "folders"
+    }
+
+    fn format(&self) -> Format {
+        Format::Folders
+    }
+
+    fn detects(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn import(&self, config: &DataConfig) -> Result<Dataset, Error> {
+        config.refuse(
+            self.name(),
+            &[
+                ("data.label", config.label.is_some()),
+                ("data.group", config.group.is_some()),
+                ("data.path_map", !config.path_map.is_empty()),
+                ("data.allow_missing", config.allow_missing),
+            ],
+        )?;
+        import(config)
+    }
+}
+
+fn import(config: &DataConfig) -> Result<Dataset, Error> {
+    let root = &config.path;
+    let mut scan = Scan::default();
+    let top = folders_in(root)?;
+    if top.is_empty() {
+        let problem = format!(
+            "holds no folder: expected one folder a class, with the class's clips in it{}",
+            manifest_nearby(root)
+        );
+        return Err(Error::layout(root, problem));
+    }
+    let splits: Vec<Option<Split>> = top
+        .iter()
+        .map(|folder| Split::from_word(&name_of(folder)))
+        .collect();
+    if splits.iter().all(Option::is_some) {
+        for (folder, split) in top.iter().zip(splits) {
+            for class in folders_in(folder)? {
+                scan.class(&class, split)?;
+            }
+        }
+    } else if let Some(idx) = splits.iter().position(Option::is_some) {
+        let other = splits
+            .iter()
+            .position(Option::is_none)
+            .map_or_else(String::new, |i| name_of(&top[i]));
+        let problem = format!(
+            "`{}` is the name of a split and `{other}` is not: expected either one folder a class, or folders \
+             train, val and test with one folder a class in each",
+            name_of(&top[idx]),
+        );
+        return Err(Error::layout(root, problem));
+    } else {
+        for class in &top {
+            scan.class(class, None)?;
+        }
+    }
+    scan.into_dataset(config)
+}
+
+/// What a walk through the folders has found.
+#[derive(Default)]
+struct Scan {
+    /// Class name, source and split.
+    found: Vec<(String, PathBuf, Option<Split>)>,
+    /// Files that are no media.
+    others: Vec<PathBuf>,
+}
+
+impl Scan {
+    fn class(&mut self, folder: &Path, split: Option<Split>) -> Result<(), Error> {
+        let before = self.found.len();
+        self.walk(folder, &name_of(folder), split)?;
+        if self.found.len() > before {
+            return Ok(());
+        }
+        let problem = "no clip in this folder of a class: put clips there, or remove the folder";
+        Err(Error::layout(folder, problem))
+    }
+
+    fn walk(&mut self, folder: &Path, class: &str, split: Option<Split>) -> Result<(), Error> {
+        for path in entries_of(folder)? {
+            if marey_media::is_media(&path) {
+                self.found.push((class.to_owned(), path, split));
+            } else if path.is_dir() {
+                self.walk(&path, class, split)?;
+            } else {
+                self.others.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn into_dataset(self, config: &DataConfig) -> Result<Dataset, Error> {
+        let classes = class_list(config, self.found.iter().map(|(class, ..)| class.as_str()))?;
+        let mut items = Vec::with_capacity(self.found.len());
+        for (class, source, split) in self.found {
+            let label =
+                class_idx(&classes, &class).map_err(|problem| Error::layout(&source, problem))?;
+            items.push(Item {
+                id: id_of(&config.path, &source),
+                source,
+                span: None,
+                label,
+                group: None,
+                split,
+                metadata: Default::default(),
+            });
+        }
+        let mut notes = Vec::new();
+        if let Some(first) = self.others.first() {
+            notes.push(format!(
+                "{} files that are no media were left out, the first is {}",
+                self.others.len(),
+                first.display()
+            ));
+        }
+        Ok(Dataset {
+            classes,
+            items,
+            notes,
+            accepted_leak: None,
+        })
+    }
+}
+
+/// The path below the root, with `/` between folders on every system.
+pub(super) fn id_of(root: &Path, source: &Path) -> String {
+    let below = source.strip_prefix(root).unwrap_or(source);
+    let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// What a folder holds, sorted by name, without hidden entries.
+fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::io(folder, "list the folder", source);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !name_of(&path).starts_with('.') {
+            entries.push(path);
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(entries_of(folder)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect())
+}

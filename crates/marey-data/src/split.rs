@@ -1,0 +1,440 @@
+//! Splits by whole groups, with the classes in proportion.
+//!
+//! A group is never on two sides. Which groups go where is a small optimisation: the squared distance of each class's
+//! count on each side from its share, relative to that share, summed up. Groups are placed one by one, the largest
+//! first, then single groups move and pairs change places while that brings the counts closer. The seed decides between
+//! equals, so another seed gives another split of the same quality.
+
+use std::{collections::BTreeMap, path::Path};
+
+use marey_clip::{ClassList, rng_for};
+use rand::seq::SliceRandom;
+
+use crate::{ErrorKind, Item, Split};
+
+/// The sizes of a split that is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SplitShares {
+    /// Share of the items that validate, 0 to 1.
+    pub validation: f64,
+    /// Share of the items that test, 0 to 1.
+    pub test: f64,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// Keeps the draws of splits apart from all others of the same seed.
+const PURPOSE: u64 = 0x5350_4C49;
+
+/// Above this many groups, pairs are not tried: single moves leave next to nothing to gain there.
+const MAX_GROUPS_FOR_SWAPS: usize = 400;
+
+/// Gives every item a split: whole groups ([`Item::group_key`]), classes in proportion, the same for the same seed.
+///
+/// Groups that have a source in common stay together, and so do the items of each set of `together`, such as those that
+/// [`identical_items`](crate::identical_items) finds.
+///
+/// Returns what a careful person should know about the result, a sentence each.
+///
+/// # Errors
+/// When the shares are no shares, or there are fewer groups than sides.
+pub fn split_by_group(
+    items: &mut [Item],
+    classes: &ClassList,
+    shares: &SplitShares,
+    together: &[Vec<usize>],
+) -> Result<Vec<String>, ErrorKind> {
+    let sides = sides(shares)?;
+    let groups = groups(items, together);
+    if groups.len() < sides.len() {
+        return Err(ErrorKind::Split(format!(
+            "{} groups cannot fill {} splits, because a group is never divided: the first group is `{}`; group by \
+             something finer, or ask for fewer splits",
+            groups.len(),
+            sides.len(),
+            groups
+                .first()
+                .and_then(|group| group.first())
+                .map_or(String::new(), |&idx| items[idx].group_key()),
+        )));
+    }
+    let mut members = groups;
+    members.shuffle(&mut rng_for(shares.seed, 0, 0, PURPOSE));
+    // Stable, so the shuffle decides between groups of one size.
+    members.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let counts: Vec<Vec<f64>> = members
+        .iter()
+        .map(|group| {
+            let mut counts = vec![0.0; classes.len()];
+            group
+                .iter()
+                .for_each(|&idx| counts[items[idx].label] += 1.0);
+            counts
+        })
+        .collect();
+    let sides_of = Assignment::new(&counts, &sides).solve();
+    for (group, side) in members.iter().zip(sides_of) {
+        group
+            .iter()
+            .for_each(|&idx| items[idx].split = Some(sides[side].0));
+    }
+    Ok(notes(items, classes, &sides))
+}
+
+/// The items of each group; groups that must stay together are one. In the order of their names.
+fn groups(items: &[Item], together: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let mut by_key: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut by_source: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+    for (idx, item) in items.iter().enumerate() {
+        by_key.entry(item.group_key()).or_default().push(idx);
+        by_source.entry(&item.source).or_default().push(idx);
+    }
+    // Each item points to an earlier one of its group, the first to itself.
+    let mut parent: Vec<usize> = (0..items.len()).collect();
+    for set in by_key.values().chain(by_source.values()).chain(together) {
+        for pair in set.windows(2) {
+            let (a, b) = (root(&mut parent, pair[0]), root(&mut parent, pair[1]));
+            parent[a.max(b)] = a.min(b);
+        }
+    }
+    let mut merged: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for idx in by_key.into_values().flatten() {
+        let root = root(&mut parent, idx);
+        let members = merged.entry(root).or_default();
+        if members.is_empty() {
+            order.push(root);
+        }
+        members.push(idx);
+    }
+    order
+        .iter()
+        .filter_map(|root| merged.remove(root))
+        .collect()
+}
+
+/// The first item of the group of `idx`.
+fn root(parent: &mut [usize], mut idx: usize) -> usize {
+    while parent[idx] != idx {
+        parent[idx] = parent[parent[idx]];
+        idx = parent[idx];
+    }
+    idx
+}
+
+fn sides(shares: &SplitShares) -> Result<Vec<(Split, f64)>, ErrorKind> {
+    let SplitShares {
+        validation, test, ..
+    } = *shares;
+    let train = 1.0 - validation - test;
+    if !(validation >= 0.0 && test >= 0.0 && train > 0.0) {
+        return Err(ErrorKind::Split(format!(
+            "validation = {validation} and test = {test} leave nothing to train on, or are below 0: expected shares \
+             such as 0.2 and 0.1"
+        )));
+    }
+    if validation + test == 0.0 {
+        return Err(ErrorKind::Split(
+            "validation and test are both 0: nothing would be split off, give one a share such as 0.2".into(),
+        ));
+    }
+    let all = [
+        (Split::Train, train),
+        (Split::Validation, validation),
+        (Split::Test, test),
+    ];
+    Ok(all.into_iter().filter(|&(_, share)| share > 0.0).collect())
+}
+
+/// Groups on sides, and how far that is from the shares.
+struct Assignment<'a> {
+    counts: &'a [Vec<f64>],
+    /// What each side should hold of each class.
+    wanted: Vec<Vec<f64>>,
+    /// What it holds.
+    held: Vec<Vec<f64>>,
+    groups_of: Vec<usize>,
+    side: Vec<usize>,
+}
+
+impl<'a> Assignment<'a> {
+    fn new(counts: &'a [Vec<f64>], sides: &[(Split, f64)]) -> Self {
+        let num_classes = counts[0].len();
+        let total = |class: usize| counts.iter().map(|group| group[class]).sum::<f64>();
+        let totals: Vec<f64> = (0..num_classes).map(total).collect();
+        let wanted = sides
+            .iter()
+            .map(|&(_, share)| totals.iter().map(|n| n * share).collect());
+        Self {
+            counts,
+            wanted: wanted.collect(),
+            held: vec![vec![0.0; num_classes]; sides.len()],
+            groups_of: vec![0; sides.len()],
+            side: Vec::with_capacity(counts.len()),
+        }
+    }
+
+    fn solve(mut self) -> Vec<usize> {
+        for group in 0..self.counts.len() {
+            let left = self.counts.len() - group;
+            let empty = self.groups_of.iter().filter(|&&count| count == 0).count();
+            // The last groups go to sides that would otherwise stay empty.
+            let open = |side: &usize| empty < left || self.groups_of[*side] == 0;
+            let cost = |&side: &usize| self.gain(side, group, 1.0);
+            let sides = (0..self.wanted.len()).filter(open);
+            let best = sides
+                .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+                .unwrap_or(0);
+            self.side.push(best);
+            self.shift(best, group, 1.0);
+        }
+        while self.move_one() || self.swap_two() {}
+        self.side
+    }
+
+    /// By how much the distance grows when `group` joins (`sign` 1) or leaves (-1) `side`.
+    fn gain(&self, side: usize, group: usize, sign: f64) -> f64 {
+        let classes = self.counts[group]
+            .iter()
+            .zip(&self.held[side])
+            .zip(&self.wanted[side]);
+        classes
+            .filter(|((count, _), _)| **count > 0.0)
+            .map(|((count, held), wanted)| {
+                let before = held - wanted;
+                let after = before + sign * count;
+                (after * after - before * before) / wanted
+            })
+            .sum()
+    }
+
+    fn shift(&mut self, side: usize, group: usize, sign: f64) {
+        for (held, count) in self.held[side].iter_mut().zip(&self.counts[group]) {
+            *held += sign * count;
+        }
+        if sign > 0.0 {
+            self.groups_of[side] += 1;
+        } else {
+            self.groups_of[side] -= 1;
+        }
+    }
+
+    fn place(&mut self, group: usize, side: usize) {
+        self.shift(self.side[group], group, -1.0);
+        self.shift(side, group, 1.0);
+        self.side[group] = side;
+    }
+
+    /// Moves the first group that is better off elsewhere.
+    fn move_one(&mut self) -> bool {
+        for group in 0..self.counts.len() {
+            let from = self.side[group];
+            if self.groups_of[from] == 1 {
+                continue;
+            }
+            let leave = self.gain(from, group, -1.0);
+            let to = (0..self.wanted.len())
+                .find(|&to| to != from && leave + self.gain(to, group, 1.0) < -IMPROVEMENT);
+            if let Some(to) = to {
+                self.place(group, to);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Lets the first two groups that are better off change places.
+    fn swap_two(&mut self) -> bool {
+        let num = self.counts.len();
+        if num > MAX_GROUPS_FOR_SWAPS {
+            return false;
+        }
+        for a in 0..num {
+            for b in a + 1..num {
+                let (from, to) = (self.side[a], self.side[b]);
+                if from == to {
+                    continue;
+                }
+                let before = self.distance(from) + self.distance(to);
+                self.place(a, to);
+                self.place(b, from);
+                if self.distance(from) + self.distance(to) < before - IMPROVEMENT {
+                    return true;
+                }
+                self.place(a, from);
+                self.place(b, to);
+            }
+        }
+        false
+    }
+
+    fn distance(&self, side: usize) -> f64 {
+        let pairs = self.held[side].iter().zip(&self.wanted[side]);
+        pairs
+            .filter(|(_, wanted)| **wanted > 0.0)
+            .map(|(held, wanted)| (held - wanted).powi(2) / wanted)
+            .sum()
+    }
+}
+
+/// Less than this is rounding, and chasing it would never end.
+const IMPROVEMENT: f64 = 1e-9;
+
+fn notes(items: &[Item], classes: &ClassList, sides: &[(Split, f64)]) -> Vec<String> {
+    let mut counts: BTreeMap<Split, Vec<usize>> = BTreeMap::new();
+    for item in items {
+        if let Some(split) = item.split {
+            counts
+                .entry(split)
+                .or_insert_with(|| vec![0; classes.len()])[item.label] += 1;
+        }
+    }
+    let mut notes = Vec::new();
+    for (split, share) in sides {
+        let held = &counts[split];
+        let count: usize = held.iter().sum();
+        notes.push(format!(
+            "{split}: {count} of {} items, {:.1} % for {:.1} % asked",
+            items.len(),
+            100.0 * count as f64 / items.len() as f64,
+            100.0 * share
+        ));
+        let absent: Vec<&str> = (0..classes.len())
+            .filter(|&class| held[class] == 0 && items.iter().any(|item| item.label == class))
+            .map(|class| classes.name(class))
+            .collect();
+        if !absent.is_empty() {
+            notes.push(format!("{split} has no item of: {}", absent.join(", ")));
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn item(idx: usize, group: Option<usize>, label: usize) -> Item {
+        Item {
+            id: idx.to_string(),
+            source: PathBuf::from(format!("{idx}.mp4")),
+            span: None,
+            label,
+            group: group.map(|group| format!("g{group}")),
+            split: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn classes(num: usize) -> ClassList {
+        ClassList::new((0..num).map(|idx| format!("c{idx}")).collect()).expect("at least two")
+    }
+
+    const SHARES: SplitShares = SplitShares {
+        validation: 0.2,
+        test: 0.2,
+        seed: 3,
+    };
+
+    #[test]
+    fn shares_that_leave_nothing_are_refused() {
+        let mut items = vec![item(0, None, 0), item(1, None, 1)];
+        for (validation, test) in [(0.6, 0.4), (-0.1, 0.2), (0.0, 0.0), (f64::NAN, 0.0)] {
+            let shares = SplitShares {
+                validation,
+                test,
+                seed: 0,
+            };
+            assert!(
+                split_by_group(&mut items, &classes(2), &shares, &[]).is_err(),
+                "{shares:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_group_cannot_be_split() {
+        let mut items = vec![item(0, Some(1), 0), item(1, Some(1), 1)];
+        let shares = SplitShares {
+            test: 0.0,
+            ..SHARES
+        };
+        let error = split_by_group(&mut items, &classes(2), &shares, &[]).expect_err("one group");
+        assert!(
+            error.to_string().contains("1 groups cannot fill 2 splits"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn another_seed_gives_another_split() {
+        let split = |seed| {
+            let mut items: Vec<Item> = (0..60).map(|idx| item(idx, None, idx % 2)).collect();
+            split_by_group(
+                &mut items,
+                &classes(2),
+                &SplitShares { seed, ..SHARES },
+                &[],
+            )
+            .expect("enough items");
+            items
+        };
+        assert_eq!(split(1), split(1));
+        assert_ne!(split(1), split(2));
+    }
+
+    #[test]
+    fn groups_with_a_common_source_or_file_stay_together() {
+        let mut items: Vec<Item> = (0..8)
+            .map(|idx| item(idx, Some(idx / 2), idx % 2))
+            .collect();
+        items[2].source = items[0].source.clone();
+        let merged = groups(&items, &[vec![7, 5]]);
+        assert_eq!(merged, [vec![0, 1, 2, 3], vec![4, 5, 6, 7]]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_group_is_on_two_sides_and_every_item_has_one(
+            labels in prop::collection::vec((0usize..12, 0usize..4), 30..200),
+            seed: u64,
+        ) {
+            let mut items: Vec<Item> =
+                labels.iter().enumerate().map(|(idx, &(group, label))| item(idx, Some(group), label)).collect();
+            let mut groups: BTreeMap<String, Option<Split>> = BTreeMap::new();
+            let distinct: std::collections::BTreeSet<_> = labels.iter().map(|(group, _)| group).collect();
+            prop_assume!(distinct.len() >= 3);
+            split_by_group(&mut items, &classes(4), &SplitShares { seed, ..SHARES }, &[]).expect("enough groups");
+            for item in &items {
+                let side = *groups.entry(item.group_key()).or_insert(item.split);
+                prop_assert!(item.split.is_some());
+                prop_assert_eq!(item.split, side);
+            }
+            for split in Split::ALL {
+                prop_assert!(items.iter().any(|item| item.split == Some(split)), "{} is empty", split);
+            }
+        }
+
+        #[test]
+        fn classes_keep_their_shares_where_items_are_their_own_groups(
+            labels in prop::collection::vec(0usize..4, 40..300),
+            seed: u64,
+        ) {
+            let mut items: Vec<Item> =
+                labels.iter().enumerate().map(|(idx, &label)| item(idx, None, label)).collect();
+            split_by_group(&mut items, &classes(4), &SplitShares { seed, ..SHARES }, &[]).expect("enough groups");
+            for label in 0..4 {
+                let total = labels.iter().filter(|&&other| other == label).count() as f64;
+                for (split, share) in [(Split::Train, 0.6), (Split::Validation, 0.2), (Split::Test, 0.2)] {
+                    let held = items.iter().filter(|item| item.label == label && item.split == Some(split));
+                    let off = held.count() as f64 - share * total;
+                    prop_assert!(off.abs() <= 1.0, "{} of class {} in {}: off by {}", total, label, split, off);
+                }
+            }
+        }
+    }
+}

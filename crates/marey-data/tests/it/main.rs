@@ -1,0 +1,22 @@
+//! Integration tests of `marey-data`, over files that the tests write and, where it is there, the shared test data.
+
+/// Sources and manifests that the tests write.
+mod fixtures;
+
+/// Manifests as people write them.
+mod manifest;
+
+/// A folder a class.
+mod folders;
+
+/// Splits that share groups or files.
+mod leaks;
+
+/// Order, determinism, unreadable items, shutdown.
+mod loader;
+
+/// The packed store.
+mod packed;
+
+/// The data sets that lie beside the project.
+mod shared;

@@ -1,0 +1,46 @@
+//! Why a prediction could not be made.
+
+use std::path::PathBuf;
+
+/// Why predicting or evaluating failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The window or hop cannot work.
+    #[error("{0}")]
+    Windowing(String),
+    /// The data set's classes are not the bundle's.
+    #[error(
+        "the bundle knows the classes [{}], the data set has [{}]: name the bundle's classes in their order by \
+         data.classes, or use another bundle",
+        bundle.join(", "),
+        data.join(", ")
+    )]
+    Classes {
+        /// Classes of the bundle.
+        bundle: Vec<String>,
+        /// Classes of the data set.
+        data: Vec<String>,
+    },
+    /// The model's scores are not finite.
+    #[error("the model's scores for {} are not finite: its weights are damaged, or its input is", path.display())]
+    NonFinite {
+        /// The source.
+        path: PathBuf,
+    },
+    /// The bundle could not be loaded.
+    #[error(transparent)]
+    Model(#[from] marey_model::Error),
+    /// A source could not be read.
+    #[error(transparent)]
+    Media(#[from] marey_media::Error),
+    /// A clip could not be prepared.
+    #[error(transparent)]
+    Transform(#[from] marey_transform::Error),
+    /// The data could not be loaded.
+    #[error(transparent)]
+    Data(#[from] marey_data::Error),
+    /// The figures could not be computed.
+    #[error(transparent)]
+    Eval(#[from] marey_eval::Error),
+}

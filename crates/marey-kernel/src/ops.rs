@@ -1,0 +1,81 @@
+//! The operations on Burn's tensors: which device runs what.
+//!
+//! A public function looks at its tensors. On Burn's CPU device (`flex`) with `f32` it enters the
+//! extension trait [`VideoOps`], whose `Flex` side calls the kernels of [`raw`](crate::raw) and
+//! whose `Autodiff<Flex>` side adds the hand-written gradient. On every other device, and for other
+//! types, it composes the same result from Burn's own operations (in each operation's `default`),
+//! which differentiate, fuse and record themselves. The extension is therefore compiled for `Flex`
+//! alone, whatever other devices Burn is built with.
+
+mod autodiff;
+pub(crate) mod conv;
+mod flex;
+mod memory;
+pub(crate) mod norm;
+pub(crate) mod pool;
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DispatchDevice, backend_extension};
+use burn::tensor::{DType, Tensor};
+
+use crate::raw::pool::{Divisor, Pool3dOptions};
+use crate::raw::{Activation, Conv3dOptions};
+use norm::NormOptions;
+
+/// Operations on channels-last tensors that have kernels here. See the public functions of the
+/// same names for shapes.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait VideoOps: Backend {
+    /// [`crate::conv3d`].
+    fn conv3d(
+        x: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        options: Conv3dOptions,
+    ) -> FloatTensor<Self>;
+
+    /// [`crate::conv3d_fused`]; not differentiable.
+    fn conv3d_fused(
+        x: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+        options: Conv3dOptions,
+    ) -> FloatTensor<Self>;
+
+    /// [`crate::batch_norm_train`]; an empty residual stands for none. Also gives mean and biased
+    /// variance, which are not differentiable.
+    fn batch_norm_train(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// [`crate::batch_norm_frozen`]; an empty residual stands for none.
+    fn batch_norm_frozen(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self>;
+
+    /// [`crate::max_pool3d`].
+    fn max_pool3d(x: FloatTensor<Self>, options: Pool3dOptions) -> FloatTensor<Self>;
+
+    /// [`crate::avg_pool3d`].
+    fn avg_pool3d(
+        x: FloatTensor<Self>,
+        options: Pool3dOptions,
+        divisor: Divisor,
+    ) -> FloatTensor<Self>;
+}
+
+/// Do the kernels take this tensor: `f32` on the CPU device?
+fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device().without_autodiff();
+    tensor.dtype() == DType::F32 && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}

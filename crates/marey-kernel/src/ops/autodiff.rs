@@ -1,0 +1,197 @@
+//! Gradients of the operations on Burn's CPU device.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend};
+use burn_flex::{Flex, FlexTensor};
+
+use super::VideoOps;
+use super::flex::{self, dense, dims};
+use super::norm::NormOptions;
+use super::norm::flex::Normalized;
+use crate::raw::pool::{Divisor, Pool3dOptions};
+use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
+
+impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
+    fn conv3d(
+        x: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        options: Conv3dOptions,
+    ) -> FloatTensor<Self> {
+        let prepared = Conv3dBackward
+            .prepare::<C>([x.node(), weights.node()])
+            .compute_bound();
+        let (x, weights) = (dense(x.into_primitive()), dense(weights.into_primitive()));
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => {
+                let y = Flex::conv3d(x.clone(), weights.clone(), options);
+                prepared.finish((x, weights, options), y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(Flex::conv3d(x, weights, options)),
+        }
+    }
+
+    fn conv3d_fused(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Activation,
+        _: Conv3dOptions,
+    ) -> FloatTensor<Self> {
+        unreachable!("the public function composes a differentiable one")
+    }
+
+    fn batch_norm_train(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [x.node(), residual.node(), gamma.node(), beta.node()];
+        let prepared = NormBackward.prepare::<C>(nodes).compute_bound();
+        let affine = [dense(gamma.into_primitive()), dense(beta.into_primitive())];
+        let (x, residual) = (x.into_primitive(), residual.into_primitive());
+        let normalized = Normalized::by_batch(x, residual, &affine[0], &affine[1], options);
+        let [mean, variance] = normalized.statistics().map(Self::from_inner);
+        (finish_norm(prepared.stateful(), normalized), mean, variance)
+    }
+
+    fn batch_norm_frozen(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), residual.node(), gamma.node(), beta.node()];
+        let prepared = NormBackward.prepare::<C>(nodes).compute_bound();
+        let [gamma, beta, mean, variance] =
+            [gamma, beta, mean, variance].map(|tensor| dense(tensor.into_primitive()));
+        let normalized = Normalized::by_statistics(
+            x.into_primitive(),
+            residual.into_primitive(),
+            [&gamma, &beta],
+            [&mean, &variance],
+            options,
+        );
+        finish_norm(prepared.stateful(), normalized)
+    }
+
+    fn max_pool3d(x: FloatTensor<Self>, options: Pool3dOptions) -> FloatTensor<Self> {
+        let prepared = MaxPoolBackward.prepare::<C>([x.node()]).compute_bound();
+        let x = dense(x.into_primitive());
+        let y = Flex::max_pool3d(x.clone(), options);
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x, options), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn avg_pool3d(
+        x: FloatTensor<Self>,
+        options: Pool3dOptions,
+        divisor: Divisor,
+    ) -> FloatTensor<Self> {
+        let prepared = AvgPoolBackward.prepare::<C>([x.node()]).compute_bound();
+        let x = x.into_primitive();
+        let x_dims = dims(&x);
+        let y = Flex::avg_pool3d(x, options, divisor);
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x_dims, options, divisor), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+}
+
+/// Keeps what the backward pass needs, if there will be one.
+fn finish_norm<C: CheckpointStrategy>(
+    kind: OpsKind<NormBackward, Flex, Normalized, C, 4>,
+    normalized: Normalized,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let y = normalized.output();
+    match kind {
+        OpsKind::Tracked(prepared) => prepared.finish(normalized, y),
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    }
+}
+
+/// Gradient of the batch norms in x, residual, gamma and beta.
+#[derive(Debug)]
+struct NormBackward;
+
+impl Backward<Flex, 4> for NormBackward {
+    type State = Normalized;
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = dense(grads.consume::<Flex>(&ops.node));
+        let wants_residual = ops.parents[1].is_some();
+        let gradients = ops.state.backward(&dy, wants_residual);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                grads.register::<Flex>(node.id, gradient);
+            }
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::max_pool3d`].
+#[derive(Debug)]
+struct MaxPoolBackward;
+
+impl Backward<Flex, 1> for MaxPoolBackward {
+    type State = (FlexTensor, Pool3dOptions);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = dense(grads.consume::<Flex>(&ops.node));
+        let ([node], (x, options)) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            grads.register::<Flex>(node.id, flex::max_pool3d_backward(&x, &dy, options));
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::avg_pool3d`].
+#[derive(Debug)]
+struct AvgPoolBackward;
+
+impl Backward<Flex, 1> for AvgPoolBackward {
+    type State = ([usize; 5], Pool3dOptions, Divisor);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = dense(grads.consume::<Flex>(&ops.node));
+        let ([node], (x_dims, options, divisor)) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            let dx = flex::avg_pool3d_backward(x_dims, &dy, options, divisor);
+            grads.register::<Flex>(node.id, dx);
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::conv3d`] in x and the weights.
+#[derive(Debug)]
+struct Conv3dBackward;
+
+impl Backward<Flex, 2> for Conv3dBackward {
+    type State = (FlexTensor, FlexTensor, Conv3dOptions);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [x_node, weights_node] = ops.parents;
+        let dy = dense(grads.consume::<Flex>(&ops.node));
+        let (x, weights, options) = ops.state;
+        let shape = Conv3dShape::new(dims(&x), dims(&weights), options);
+        if let Some(node) = x_node {
+            let dx = flex::conv3d_backward_data(&dy, &weights, &shape);
+            grads.register::<Flex>(node.id, dx);
+        }
+        if let Some(node) = weights_node {
+            let dw = flex::conv3d_backward_weights(&x, &dy, &shape);
+            grads.register::<Flex>(node.id, dw);
+        }
+    }
+}

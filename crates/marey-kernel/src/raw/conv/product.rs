@@ -1,0 +1,280 @@
+//! The loop over blocks, panels, pieces of the sum and tiles that two directions share.
+
+use std::ops::Range;
+
+use super::super::activation::Activation;
+use super::super::memory::Buffer;
+use super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
+use super::super::simd::Isa;
+use super::super::tile::{Finish, MAX_ROWS, RowArgs, prefetch, row_tile};
+use super::blocking::{Blocking, SumPart, sum_parts};
+use super::pack::Panels;
+use super::window::{Band, Block, Window};
+
+/// Where outputs lie: pixel `(n, t, h, w)` starts at `base + (n, t, h, w) . step`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placement {
+    /// Offset of the first pixel, in floats.
+    pub(super) base: usize,
+    /// Floats from one image, frame, row, pixel to the next.
+    pub(super) step: [usize; 4],
+}
+
+impl Placement {
+    /// Pixels of dense `[t, h, w]` images of `channels`, every `stride`-th of them.
+    pub(super) fn strided(grid: [usize; 3], channels: usize, stride: [usize; 3]) -> Self {
+        let [t, h, w] = grid;
+        let row = w * channels;
+        Self {
+            base: 0,
+            step: [
+                t * h * row,
+                stride[0] * h * row,
+                stride[1] * row,
+                stride[2] * channels,
+            ],
+        }
+    }
+
+    /// Offset of a pixel.
+    pub(super) fn of(&self, image: usize, [t, h, w]: [usize; 3]) -> usize {
+        let [n_step, t_step, h_step, w_step] = self.step;
+        self.base + image * n_step + t * t_step + h * h_step + w * w_step
+    }
+}
+
+/// `out[pixel][column] = activation(sum of window(pixel) * panel column + bias[column])`.
+pub(super) struct Product<'a> {
+    pub(super) isa: Isa,
+    pub(super) window: &'a Window,
+    pub(super) source: &'a [f32],
+    pub(super) batch: usize,
+    /// Output pixels `[t, h, w]` of an image.
+    pub(super) grid: [usize; 3],
+    pub(super) groups: usize,
+    /// Not packed yet.
+    pub(super) panels: Panels<'a>,
+    /// Bias of each column of each panel (zeros where a panel has no column), and activation.
+    pub(super) finish: Option<(&'a [f32], Activation)>,
+    pub(super) placement: Placement,
+}
+
+/// Most tasks into which one block's panels are divided.
+const MAX_PANEL_SPLITS: usize = 16;
+/// Tasks wanted for each thread: enough to even out what other processes take.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Floats of weights from which a product may keep all activations at hand and pass over the
+/// weights once, instead of the other way round: they do not fit a core's share of the last cache.
+const LARGE_WEIGHTS: usize = 2 << 20;
+/// Floats of activations, padding included, that may be kept at hand for it.
+const SMALL_INPUT: usize = 1 << 20;
+
+/// A block of pixels, ready to be read, with where its outputs go.
+struct Staged<'a> {
+    band: Band<'a>,
+    outputs: Vec<*mut f32>,
+    in_place: bool,
+}
+
+// SAFETY: the output pointers are written by tasks that share out the panels of a block.
+unsafe impl Sync for Staged<'_> {}
+
+impl Product<'_> {
+    /// Computes every output.
+    ///
+    /// # Safety
+    /// The instruction set is available, and the placement keeps every pixel's columns, of all
+    /// groups, inside `output`, apart from those of other pixels.
+    pub(super) unsafe fn run(mut self, output: Shared<f32>) {
+        let run_len = self.window.run_len();
+        let parts = sum_parts(self.window.len() / run_len, run_len);
+        let whole = Blocking::whole(self.batch, self.grid).block(0);
+        let is_heavy = self.groups == 1
+            && self.panels.len() >= LARGE_WEIGHTS
+            && self.window.copy_len(&whole) <= SMALL_INPUT
+            && self.panels.per_group >= rayon::current_num_threads();
+        if is_heavy {
+            // SAFETY: the caller's promise.
+            unsafe { self.run_by_panels(&whole, &parts, output) };
+        } else {
+            self.panels = self.panels.pack();
+            // SAFETY: the caller's promise.
+            unsafe { self.run_by_blocks(&parts, output) };
+        }
+    }
+
+    /// Shares out blocks of pixels, and panels if there are few blocks. For packed panels.
+    ///
+    /// # Safety
+    /// As [`Product::run`].
+    unsafe fn run_by_blocks(&self, parts: &[SumPart], output: Shared<f32>) {
+        let want = TASKS_PER_THREAD * rayon::current_num_threads();
+        let blocking = Blocking::new(self.window, self.batch, self.grid, want);
+        let num_blocks = blocking.num_blocks() * self.groups;
+        let splits = want
+            .div_ceil(num_blocks)
+            .min(self.panels.per_group)
+            .min(MAX_PANEL_SPLITS);
+        let panels_each = self.panels.per_group.div_ceil(splits);
+        let splits = self.panels.per_group.div_ceil(panels_each);
+        let copy = self.window.needs_copy(self.grid);
+        for_each_task(num_blocks * splits, |task| {
+            let (block_idx, split) = (task / splits, task % splits);
+            let (group, block_idx) = (block_idx % self.groups, block_idx / self.groups);
+            let block = blocking.block(block_idx);
+            let first = split * panels_each;
+            let panels = first..self.panels.per_group.min(first + panels_each);
+            with_scratch(|[scratch, unused, _]| {
+                let memory = copy.then(|| scratch.take(self.window.copy_len(&block)));
+                let staged = self.stage(&block, group, memory, output);
+                // SAFETY: the caller's promise; tasks differ in block, group or panels.
+                unsafe { self.block(&staged, group, panels, parts, unused) };
+            });
+        });
+    }
+
+    /// Shares out panels, each of which meets all pixels. For panels that are packed on demand.
+    ///
+    /// # Safety
+    /// As [`Product::run`].
+    unsafe fn run_by_panels(&self, whole: &Block, parts: &[SumPart], output: Shared<f32>) {
+        let copy = self.window.needs_copy(self.grid);
+        let mut memory = copy.then(|| Buffer::take(self.window.copy_len(whole)));
+        let staged = self.stage(whole, 0, memory.as_deref_mut(), output);
+        for_each_task(self.panels.per_group, |panel| {
+            with_scratch(|[scratch, ..]| {
+                // SAFETY: the caller's promise; tasks differ in panels.
+                unsafe { self.block(&staged, 0, panel..panel + 1, parts, scratch) };
+            });
+        });
+    }
+
+    /// Makes a block ready; a copy of its band is made if there is memory for one.
+    fn stage<'a>(
+        &'a self,
+        block: &Block,
+        group: usize,
+        memory: Option<&'a mut [f32]>,
+        output: Shared<f32>,
+    ) -> Staged<'a> {
+        let in_place = memory.is_none();
+        let mut band = self.window.stage(self.source, block, group, memory);
+        let mut outputs = Vec::with_capacity(band.pixels.len());
+        block.for_each_pixel(|image, position| {
+            let at = self.placement.of(image, position) + group * self.panels.columns;
+            outputs.push(output.get().wrapping_add(at));
+        });
+        // The last tile computes its last pixel several times and stores it once.
+        let last = *band.pixels.last().expect("a block has pixels");
+        band.pixels
+            .resize(outputs.len().next_multiple_of(self.isa.tile_rows()), last);
+        Staged {
+            band,
+            outputs,
+            in_place,
+        }
+    }
+
+    /// Computes the columns of `panels` for one block.
+    ///
+    /// # Safety
+    /// As [`Product::run`].
+    unsafe fn block(
+        &self,
+        staged: &Staged,
+        group: usize,
+        panels: Range<usize>,
+        parts: &[SumPart],
+        scratch: &mut Scratch,
+    ) {
+        let num_tiles = staged.band.pixels.len() / self.isa.tile_rows();
+        let rows = |part: &SumPart| part.row..part.row + part.num_runs * part.len;
+        if let ([part], true) = (parts, self.panels.is_packed()) {
+            // A short window: all columns of a pixel while it is at hand.
+            for tile in 0..num_tiles {
+                for panel in panels.clone() {
+                    if staged.in_place && panel == panels.start {
+                        self.prefetch_next(&staged.band, part, tile);
+                    }
+                    let weights = self.panels.rows(group, panel, rows(part), scratch);
+                    // SAFETY: as for this function.
+                    unsafe { self.tile(staged, tile, [group, panel], part, weights) };
+                }
+            }
+            return;
+        }
+        // A long one: a piece of a panel meets every tile while it is in the cache.
+        for panel in panels.clone() {
+            for part in parts {
+                let weights = self.panels.rows(group, panel, rows(part), scratch);
+                for tile in 0..num_tiles {
+                    if staged.in_place && panel == panels.start {
+                        self.prefetch_next(&staged.band, part, tile);
+                    }
+                    // SAFETY: as for this function.
+                    unsafe { self.tile(staged, tile, [group, panel], part, weights) };
+                }
+            }
+        }
+    }
+
+    /// Asks for the input of the tile after `tile`, when it is read in place.
+    fn prefetch_next(&self, band: &Band, part: &SumPart, tile: usize) {
+        let rows = self.isa.tile_rows();
+        for pixel in band.pixels.iter().skip((tile + 1) * rows).take(rows) {
+            for run in &band.runs[part.run..part.run + part.num_runs] {
+                let at = band
+                    .base
+                    .wrapping_offset(pixel + run)
+                    .wrapping_add(part.start);
+                prefetch(at, part.len);
+            }
+        }
+    }
+
+    /// One tile of one panel, whose rows for this piece of the sum are `weights`.
+    ///
+    /// # Safety
+    /// As [`Product::run`].
+    unsafe fn tile(
+        &self,
+        staged: &Staged,
+        tile: usize,
+        [group, panel]: [usize; 2],
+        part: &SumPart,
+        weights: &[f32],
+    ) {
+        let (width, rows, band) = (self.panels.width, self.isa.tile_rows(), &staged.band);
+        let first = tile * rows;
+        let outputs = &staged.outputs[first..staged.outputs.len().min(first + rows)];
+        let mut shifted = [std::ptr::null_mut(); MAX_ROWS];
+        for (to, output) in shifted.iter_mut().zip(outputs) {
+            // SAFETY: the panel has at least one column, which lies inside the output.
+            *to = unsafe { output.add(panel * width) };
+            prefetch(*to, width);
+        }
+        let is_last = part.row + part.num_runs * part.len == self.panels.rows;
+        let finish = self.finish.filter(|_| is_last).map(|(bias, activation)| {
+            let at = (group * self.panels.per_group + panel) * width;
+            Finish {
+                bias: bias[at..at + width].as_ptr(),
+                activation,
+            }
+        });
+        let args = RowArgs {
+            base: band.base.wrapping_add(part.start),
+            pixels: &band.pixels[first..first + rows],
+            runs: &band.runs[part.run..part.run + part.num_runs],
+            run_len: part.len,
+            panel: weights.as_ptr(),
+            outputs: &shifted[..outputs.len()],
+            width: width.min(self.panels.columns - panel * width),
+            accumulate: part.row > 0,
+            finish,
+        };
+        // SAFETY: the band holds every run of every pixel, the panel every row; the outputs are
+        // this task's.
+        unsafe { row_tile(self.isa, &args) };
+    }
+}

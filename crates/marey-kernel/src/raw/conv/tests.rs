@@ -1,0 +1,331 @@
+//! Every direction, on every instruction set, against the scalar reference.
+
+use proptest::prelude::*;
+
+use super::super::reference::{
+    conv_backward_data, conv_backward_weights, conv_forward, noise, relative_error,
+};
+use super::super::shape::{Conv3dOptions, Conv3dShape};
+use super::*;
+
+/// Largest difference over the largest magnitude that `f32` sums of these lengths may show.
+const TOLERANCE: f64 = 5e-6;
+
+/// Compares all three directions, on all instruction sets of the machine, with the reference.
+/// Outputs start as NaN, so that an element nobody writes is found.
+fn check(shape: &Conv3dShape) {
+    let x = noise(shape.x_len(), 1);
+    let weights = noise(shape.weights_len(), 2);
+    let dy = noise(shape.y_len(), 3);
+    let want_y = conv_forward(shape, &x, &weights);
+    let want_dx = conv_backward_data(shape, &dy, &weights);
+    let want_dw = conv_backward_weights(shape, &x, &dy);
+    for isa in Isa::available() {
+        let fresh = |len: usize| vec![f32::NAN; len];
+        let (mut y, mut dx, mut dw) = (
+            fresh(shape.y_len()),
+            fresh(shape.x_len()),
+            fresh(shape.weights_len()),
+        );
+        forward(isa, shape, &x, &weights, Epilogue::default(), &mut y);
+        backward_data(isa, shape, &dy, &weights, &mut dx);
+        backward_weights(isa, shape, &x, &dy, &mut dw);
+        for (name, got, want) in [
+            ("y", &y, &want_y),
+            ("dx", &dx, &want_dx),
+            ("dw", &dw, &want_dw),
+        ] {
+            let error = relative_error(got, want);
+            assert!(
+                error <= TOLERANCE,
+                "{isa:?} {name} is off by {error:.1e}: {shape:?}"
+            );
+        }
+    }
+}
+
+fn shape(
+    x: [usize; 5],
+    [out_channels, kt, kh, kw]: [usize; 4],
+    stride: [usize; 3],
+    padding: [usize; 3],
+    dilation: [usize; 3],
+    groups: usize,
+) -> Conv3dShape {
+    let options = Conv3dOptions {
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
+    Conv3dShape::new(x, [out_channels, kt, kh, kw, x[4] / groups], options)
+}
+
+#[test]
+fn awkward_shapes_agree_with_the_reference() {
+    for case in [
+        // The stem of the video ResNets.
+        shape(
+            [2, 3, 17, 18, 3],
+            [64, 3, 7, 7],
+            [1, 2, 2],
+            [1, 3, 3],
+            [1; 3],
+            1,
+        ),
+        // Channels that are no multiple of anything.
+        shape(
+            [1, 2, 5, 6, 19],
+            [37, 2, 3, 2],
+            [1; 3],
+            [1, 1, 0],
+            [1; 3],
+            1,
+        ),
+        // Strides with classes that no tap reaches, and a stride larger than the kernel.
+        shape([2, 1, 9, 9, 4], [5, 1, 1, 1], [1, 3, 2], [0; 3], [1; 3], 1),
+        shape([1, 5, 11, 8, 3], [8, 2, 2, 2], [3, 3, 3], [1; 3], [1; 3], 1),
+        // Dilation, with more padding than input.
+        shape(
+            [1, 1, 4, 3, 6],
+            [7, 1, 3, 3],
+            [1, 2, 1],
+            [0, 5, 4],
+            [1, 3, 2],
+            1,
+        ),
+        // One pixel, one channel.
+        shape([1, 1, 1, 1, 1], [1, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
+        // A product in place, whose last rows lie at the end of x.
+        shape([3, 1, 1, 7, 1], [33, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
+        shape([2, 2, 9, 7, 64], [96, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
+        // A sum in several parts, several panels, several images a block.
+        shape(
+            [9, 1, 5, 5, 130],
+            [70, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            1,
+        ),
+        // Weights so large, and maps so small, that panels are packed on demand.
+        shape(
+            [3, 1, 3, 3, 512],
+            [520, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            1,
+        ),
+        shape(
+            [2, 1, 1, 1, 2100],
+            [1010, 1, 1, 1],
+            [1; 3],
+            [0; 3],
+            [1; 3],
+            1,
+        ),
+        // One frame of padding only.
+        shape(
+            [1, 4, 3, 3, 40],
+            [24, 3, 1, 1],
+            [1; 3],
+            [1, 0, 0],
+            [1; 3],
+            1,
+        ),
+        // Groups, and depthwise with two outputs a channel.
+        shape(
+            [2, 2, 6, 5, 12],
+            [18, 1, 3, 3],
+            [1, 2, 1],
+            [0, 1, 1],
+            [1; 3],
+            3,
+        ),
+        shape(
+            [1, 1, 6, 5, 10],
+            [20, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            10,
+        ),
+        // Depthwise: kernels with and without a tile of their own, remainders of a vector.
+        shape([2, 3, 9, 11, 33], [33, 3, 3, 3], [1; 3], [1; 3], [1; 3], 33),
+        shape(
+            [1, 1, 12, 20, 16],
+            [16, 1, 5, 5],
+            [1, 2, 2],
+            [0, 2, 2],
+            [1; 3],
+            16,
+        ),
+        shape(
+            [1, 1, 9, 9, 7],
+            [7, 1, 2, 4],
+            [1, 2, 3],
+            [0, 1, 3],
+            [1, 2, 2],
+            7,
+        ),
+        shape(
+            [1, 1, 3, 3, 40],
+            [40, 1, 7, 7],
+            [1; 3],
+            [0, 3, 3],
+            [1; 3],
+            40,
+        ),
+    ] {
+        check(&case);
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_scheduling() {
+    let case = shape([4, 3, 14, 14, 24], [40, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1);
+    let (x, dy) = (noise(case.x_len(), 1), noise(case.y_len(), 2));
+    let run = || {
+        let mut dw = vec![0.0; case.weights_len()];
+        backward_weights(Isa::best(), &case, &x, &dy, &mut dw);
+        dw
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(5)
+        .build()
+        .expect("threads start");
+    let first = pool.install(run);
+    for _ in 0..20 {
+        assert!(pool.install(run) == first);
+    }
+}
+
+#[test]
+fn bias_and_activation_are_fused() {
+    for case in [
+        shape([2, 2, 7, 6, 50], [37, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1),
+        shape(
+            [2, 1, 7, 6, 12],
+            [36, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            2,
+        ),
+        shape(
+            [2, 1, 7, 6, 19],
+            [19, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            19,
+        ),
+        shape([2, 1, 7, 6, 3], [3, 1, 3, 3], [1; 3], [0, 1, 1], [1; 3], 3),
+    ] {
+        let x = noise(case.x_len(), 1);
+        let weights = noise(case.weights_len(), 2);
+        let bias = noise(case.out_channels, 3);
+        let sums = conv_forward(&case, &x, &weights);
+        for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+            let biased = sums.iter().zip(bias.iter().cycle());
+            let want: Vec<f64> = biased
+                .map(|(sum, bias)| activation.of(sum + f64::from(*bias)))
+                .collect();
+            for isa in Isa::available() {
+                let mut y = vec![f32::NAN; case.y_len()];
+                let epilogue = Epilogue {
+                    bias: Some(&bias),
+                    activation,
+                };
+                forward(isa, &case, &x, &weights, epilogue, &mut y);
+                let error = relative_error(&y, &want);
+                assert!(
+                    error <= TOLERANCE,
+                    "{isa:?} {activation:?} off by {error:.1e}: {case:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_reach_the_pixels_that_see_them_and_no_others() {
+    for groups in [1, 20] {
+        let case = shape(
+            [1, 1, 9, 9, 20],
+            [20, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            groups,
+        );
+        let (mut x, weights) = (noise(case.x_len(), 1), noise(case.weights_len(), 2));
+        x[(4 * 9 + 4) * 20] = f32::NAN;
+        x[(7 * 9) * 20] = f32::INFINITY;
+        for isa in Isa::available() {
+            let mut y = vec![0.0; case.y_len()];
+            forward(isa, &case, &x, &weights, Epilogue::default(), &mut y);
+            for (pixel, channels) in y.chunks_exact(20).enumerate() {
+                let (h, w) = (pixel / 9, pixel % 9);
+                let sees = (3..=5).contains(&h) && (3..=5).contains(&w) || h >= 6 && w <= 1;
+                assert_eq!(
+                    !channels[0].is_finite(),
+                    sees,
+                    "{isa:?} groups {groups} at {h}, {w}"
+                );
+            }
+            let mut dw = vec![0.0; case.weights_len()];
+            backward_weights(isa, &case, &x, &vec![1.0; case.y_len()], &mut dw);
+            let per_tap = case.group_inputs();
+            for (idx, value) in dw.iter().enumerate() {
+                let sees = if groups == 1 {
+                    idx % per_tap == 0
+                } else {
+                    idx < 9
+                };
+                assert_eq!(
+                    !value.is_finite(),
+                    sees,
+                    "{isa:?} groups {groups} weight {idx}"
+                );
+            }
+        }
+    }
+}
+
+prop_compose! {
+    /// Any geometry that a small input allows.
+    fn any_shape()(
+        batch in 1usize..4,
+        kernel in [1usize..4, 1usize..5, 1usize..5],
+        stride in [1usize..3, 1usize..4, 1usize..4],
+        padding in [0usize..3, 0usize..4, 0usize..4],
+        dilation in [1usize..3, 1usize..4, 1usize..4],
+        extra in [0usize..4, 0usize..9, 0usize..9],
+        groups in prop_oneof![3 => Just(1usize), 1 => 2usize..5],
+        inputs in 1usize..40,
+        outputs in 1usize..40,
+        is_depthwise in prop::bool::weighted(0.3),
+    ) -> Conv3dShape {
+        let input: [usize; 3] = std::array::from_fn(|axis| {
+            let reach = dilation[axis] * (kernel[axis] - 1) + 1;
+            (reach + extra[axis]).saturating_sub(2 * padding[axis]).max(1)
+        });
+        let (groups, inputs, outputs) =
+            if is_depthwise { (inputs, 1, 1) } else { (groups, inputs, outputs) };
+        let [t, h, w] = input;
+        let options = Conv3dOptions { stride, padding, dilation, groups };
+        let weights = [outputs * groups, kernel[0], kernel[1], kernel[2], inputs];
+        Conv3dShape::new([batch, t, h, w, inputs * groups], weights, options)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_geometry_agrees_with_the_reference(shape in any_shape()) {
+        check(&shape);
+    }
+}

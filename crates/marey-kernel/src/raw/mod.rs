@@ -1,0 +1,20 @@
+//! The kernels themselves: plain slices, no tensor type, no Burn.
+//!
+//! Activations are dense channels-last `[batch, t, h, w, channels]`; a 2-D one has `t = 1`.
+
+pub mod conv;
+pub mod memory;
+pub mod norm;
+pub mod pool;
+#[doc(hidden)]
+pub mod reference;
+
+mod activation;
+mod parallel;
+mod shape;
+mod simd;
+mod tile;
+
+pub use activation::Activation;
+pub use shape::{Conv3dOptions, Conv3dShape};
+pub use simd::Isa;

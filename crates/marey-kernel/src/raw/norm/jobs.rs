@@ -1,0 +1,224 @@
+//! The loops of the passes: over rows, in vectors of channels.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over constant indices unroll, which keeps the sums in registers"
+)]
+
+use std::ops::Range;
+
+use super::super::activation::Activation;
+use super::super::simd::{Job, Vector};
+use super::{GradientLine, Pass, PerChannel, STRIP};
+
+pub(super) struct Forward<'a> {
+    pub(super) pass: &'a Pass<'a>,
+    pub(super) range: Range<usize>,
+    pub(super) y: *mut f32,
+}
+
+/// Calls `$self.$method::<V>(activation, ..)` with the activation as a constant, so that the loop
+/// inside is compiled for each.
+macro_rules! with_constant_activation {
+    ($self:ident.$method:ident::<$V:ident>()) => {
+        match $self.pass.activation {
+            Activation::Identity => $self.$method::<$V>(Activation::Identity),
+            Activation::Relu => $self.$method::<$V>(Activation::Relu),
+            Activation::Silu => $self.$method::<$V>(Activation::Silu),
+        }
+    };
+}
+
+impl Job for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: the contract of the job.
+        unsafe { with_constant_activation!(self.rows::<V>()) }
+    }
+}
+
+impl Forward<'_> {
+    /// # Safety
+    /// The range is whole rows inside x and y, nobody else's.
+    #[inline(always)]
+    unsafe fn rows<V: Vector>(&self, activation: Activation) {
+        let channels = self.pass.channels;
+        for row in self.range.clone().step_by(channels) {
+            let mut channel = 0;
+            // SAFETY: inside a row.
+            unsafe {
+                while channel + V::LANES <= channels {
+                    self.vector::<V>(activation, row, channel, V::LANES);
+                    channel += V::LANES;
+                }
+                if channel < channels {
+                    self.vector::<V>(activation, row, channel, channels - channel);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `len` channels from `channel` lie inside the row.
+    #[inline(always)]
+    unsafe fn vector<V: Vector>(
+        &self,
+        activation: Activation,
+        row: usize,
+        channel: usize,
+        len: usize,
+    ) {
+        // SAFETY: the contract.
+        unsafe {
+            let value = self
+                .pass
+                .before_activation::<V>(row + channel, channel, len);
+            activation
+                .apply(value)
+                .store_part(self.y.add(row + channel), len);
+        }
+    }
+}
+
+pub(super) struct Sums<'a> {
+    pub(super) pass: &'a Pass<'a>,
+    pub(super) rows: Range<usize>,
+    pub(super) dy: &'a [f32],
+    pub(super) mean: &'a PerChannel,
+    pub(super) sums: &'a mut [f32],
+}
+
+impl Job for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(mut self) {
+        // SAFETY: the contract of the job.
+        unsafe { with_constant_activation!(self.channels::<V>()) }
+    }
+}
+
+impl Sums<'_> {
+    /// # Safety
+    /// The rows lie inside x and dy; the sums are padded.
+    #[inline(always)]
+    unsafe fn channels<V: Vector>(&mut self, activation: Activation) {
+        let channels = self.pass.channels;
+        let mut channel = 0;
+        // SAFETY: inside a row.
+        unsafe {
+            // Strips of several vectors: as many independent sums, and longer reads.
+            while channel + STRIP * V::LANES <= channels {
+                self.strip::<V, STRIP>(activation, channel, V::LANES);
+                channel += STRIP * V::LANES;
+            }
+            while channel + V::LANES <= channels {
+                self.strip::<V, 1>(activation, channel, V::LANES);
+                channel += V::LANES;
+            }
+            if channel < channels {
+                self.strip::<V, 1>(activation, channel, channels - channel);
+            }
+        }
+    }
+
+    /// `N` vectors of `len` channels.
+    ///
+    /// # Safety
+    /// They lie inside a row.
+    #[inline(always)]
+    unsafe fn strip<V: Vector, const N: usize>(
+        &mut self,
+        activation: Activation,
+        channel: usize,
+        len: usize,
+    ) {
+        let (channels, padded) = (self.pass.channels, self.sums.len() / 2);
+        // SAFETY: the contract; the mean and the sums are padded.
+        unsafe {
+            let mut sums = [[V::splat(0.0); N]; 2];
+            for row in self.rows.clone() {
+                for n in 0..N {
+                    let channel = channel + n * V::LANES;
+                    let at = row * channels + channel;
+                    let gradient = self
+                        .pass
+                        .gradient::<V>(activation, self.dy, [at, channel, len]);
+                    let x = V::load_part(self.pass.x.as_ptr().add(at), len);
+                    let distance = x.sub(V::load(self.mean.at(channel)));
+                    sums[0][n] = sums[0][n].add(gradient);
+                    sums[1][n] = gradient.mul_add(distance, sums[1][n]);
+                }
+            }
+            for n in 0..N {
+                let to = self.sums.as_mut_ptr().add(channel + n * V::LANES);
+                sums[0][n].store(to);
+                sums[1][n].store(to.add(padded));
+            }
+        }
+    }
+}
+
+pub(super) struct Data<'a> {
+    pub(super) pass: &'a Pass<'a>,
+    pub(super) range: Range<usize>,
+    pub(super) dy: &'a [f32],
+    pub(super) line: &'a GradientLine,
+    pub(super) dx: *mut f32,
+    pub(super) dresidual: Option<*mut f32>,
+}
+
+impl Job for Data<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: the contract of the job.
+        unsafe { with_constant_activation!(self.rows::<V>()) }
+    }
+}
+
+impl Data<'_> {
+    /// # Safety
+    /// The range is whole rows inside all tensors, nobody else's.
+    #[inline(always)]
+    unsafe fn rows<V: Vector>(&self, activation: Activation) {
+        let channels = self.pass.channels;
+        for row in self.range.clone().step_by(channels) {
+            let mut channel = 0;
+            // SAFETY: inside a row.
+            unsafe {
+                while channel + V::LANES <= channels {
+                    self.vector::<V>(activation, [row + channel, channel, V::LANES]);
+                    channel += V::LANES;
+                }
+                if channel < channels {
+                    self.vector::<V>(activation, [row + channel, channel, channels - channel]);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `len` channels from `channel`, at `at`, lie inside a row.
+    #[inline(always)]
+    unsafe fn vector<V: Vector>(&self, activation: Activation, [at, channel, len]: [usize; 3]) {
+        let line = self.line;
+        // SAFETY: the contract; the coefficients are padded.
+        unsafe {
+            let gradient = self
+                .pass
+                .gradient::<V>(activation, self.dy, [at, channel, len]);
+            if let Some(dresidual) = self.dresidual {
+                gradient.store_part(dresidual.add(at), len);
+            }
+            let x = V::load_part(self.pass.x.as_ptr().add(at), len);
+            let distance = x.sub(V::load(line.mean.at(channel)));
+            let offset = distance.mul_add(V::load(line.c.at(channel)), V::load(line.b.at(channel)));
+            let dx = gradient.mul_add(V::load(line.a.at(channel)), offset);
+            dx.store_part(self.dx.add(at), len);
+        }
+    }
+}

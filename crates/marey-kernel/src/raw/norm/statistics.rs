@@ -1,0 +1,160 @@
+//! Mean and variance of each channel, and sums over rows in a fixed order.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over constant indices unroll, which keeps the sums in registers"
+)]
+
+use std::ops::Range;
+
+use super::super::parallel::for_each_piece;
+use super::super::simd::{Isa, Job, MAX_LANES, Vector};
+use super::{PerChannel, STRIP};
+
+/// Rows whose sums are built in `f32` before they are added up in `f64`.
+pub(super) const SUM_ROWS: usize = 256;
+/// Tasks wanted for each thread.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Mean and biased variance of each channel over all rows.
+pub fn statistics(isa: Isa, x: &[f32], channels: usize) -> [PerChannel; 2] {
+    let num_rows = x.len() / channels;
+    // Per part: mean and sum of squared distances from it, joined by Chan's formula, in order.
+    let parts = parallel_sums(num_rows, channels, |rows, totals| {
+        let mut done = 0;
+        for first in rows.clone().step_by(SUM_ROWS) {
+            let block = first..rows.end.min(first + SUM_ROWS);
+            let len = block.len();
+            let padded = channels.next_multiple_of(MAX_LANES);
+            let mut sums = vec![0.0f32; 2 * padded];
+            let x = &x[block.start * channels..block.end * channels];
+            // SAFETY: the set is available; x holds whole rows, sums two padded ones.
+            unsafe {
+                isa.run(Moments {
+                    x,
+                    channels,
+                    sums: &mut sums,
+                })
+            };
+            for channel in 0..channels {
+                let origin = f64::from(x[channel]);
+                let sum = f64::from(sums[channel]);
+                let mean = origin + sum / len as f64;
+                let spread = f64::from(sums[padded + channel]) - sum * sum / len as f64;
+                join(&mut totals[2 * channel..][..2], done, [mean, spread], len);
+            }
+            done += len;
+        }
+    });
+    let mut totals = vec![0.0; 2 * channels];
+    let mut done = 0;
+    for (rows, part) in &parts {
+        for (total, part) in totals.chunks_exact_mut(2).zip(part.chunks_exact(2)) {
+            join(total, done, [part[0], part[1]], rows.len());
+        }
+        done += rows.len();
+    }
+    [
+        PerChannel::new(channels, |channel| totals[2 * channel] as f32),
+        PerChannel::new(channels, |channel| {
+            // Rounding may leave a tiny negative number where all rows are equal.
+            let variance = totals[2 * channel + 1] / num_rows as f64;
+            (if variance < 0.0 { 0.0 } else { variance }) as f32
+        }),
+    ]
+}
+
+/// Joins mean and sum of squared distances of `len` more rows to those of `done` rows.
+fn join(total: &mut [f64], done: usize, [mean, spread]: [f64; 2], len: usize) {
+    let (done, len) = (done as f64, len as f64);
+    let distance = mean - total[0];
+    total[0] += distance * len / (done + len);
+    total[1] += spread + distance * distance * done * len / (done + len);
+}
+
+/// Runs `add` on contiguous parts of `0..num_rows` in parallel, each with two `f64` a channel that
+/// start at zero, and gives the parts back in order.
+pub(super) fn parallel_sums(
+    num_rows: usize,
+    channels: usize,
+    add: impl Fn(Range<usize>, &mut [f64]) + Sync,
+) -> Vec<(Range<usize>, Vec<f64>)> {
+    let count = (TASKS_PER_THREAD * rayon::current_num_threads())
+        .min(num_rows.div_ceil(SUM_ROWS))
+        .max(1);
+    let part = |idx: usize| {
+        let rows = idx * num_rows / count..(idx + 1) * num_rows / count;
+        (rows, vec![0.0; 2 * channels])
+    };
+    let mut parts: Vec<_> = (0..count).map(part).collect();
+    for_each_piece(&mut parts, 1, |_, part| {
+        for (rows, totals) in part {
+            add(rows.clone(), totals);
+        }
+    });
+    parts
+}
+
+/// `sums[0][c] = sum of (x - first row)[c]`, `sums[1][c]` that of its squares.
+struct Moments<'a> {
+    x: &'a [f32],
+    channels: usize,
+    sums: &'a mut [f32],
+}
+
+impl Job for Moments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(mut self) {
+        let channels = self.channels;
+        let mut channel = 0;
+        // SAFETY: inside a row.
+        unsafe {
+            while channel + STRIP * V::LANES <= channels {
+                self.strip::<V, STRIP>(channel, V::LANES);
+                channel += STRIP * V::LANES;
+            }
+            while channel + V::LANES <= channels {
+                self.strip::<V, 1>(channel, V::LANES);
+                channel += V::LANES;
+            }
+            if channel < channels {
+                self.strip::<V, 1>(channel, channels - channel);
+            }
+        }
+    }
+}
+
+impl Moments<'_> {
+    /// `N` vectors of `len` channels.
+    ///
+    /// # Safety
+    /// They lie inside a row; the sums are padded.
+    #[inline(always)]
+    unsafe fn strip<V: Vector, const N: usize>(&mut self, channel: usize, len: usize) {
+        let padded = self.sums.len() / 2;
+        // SAFETY: the contract.
+        unsafe {
+            let mut origin = [V::splat(0.0); N];
+            for n in 0..N {
+                let first = self.x.as_ptr().add(channel + n * V::LANES);
+                origin[n] = V::load_part(first, len);
+            }
+            let mut sums = [[V::splat(0.0); N]; 2];
+            for row in self.x.chunks_exact(self.channels) {
+                for n in 0..N {
+                    let x = V::load_part(row.as_ptr().add(channel + n * V::LANES), len);
+                    let value = x.sub(origin[n]);
+                    sums[0][n] = sums[0][n].add(value);
+                    sums[1][n] = value.mul_add(value, sums[1][n]);
+                }
+            }
+            for n in 0..N {
+                let to = self.sums.as_mut_ptr().add(channel + n * V::LANES);
+                sums[0][n].store(to);
+                sums[1][n].store(to.add(padded));
+            }
+        }
+    }
+}

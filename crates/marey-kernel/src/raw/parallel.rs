@@ -1,0 +1,140 @@
+//! Work sharing over the current rayon pool, and memory that its threads keep.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Calls `work` once for each of `0..num_tasks`, from as many threads as the current rayon pool has.
+///
+/// Tasks are handed out one by one, so that a thread which the machine serves badly does not hold
+/// up the rest. Results stay the same from run to run because a task's result never depends on
+/// which thread runs it or when: each task owns its part of the output.
+pub(crate) fn for_each_task(num_tasks: usize, work: impl Fn(usize) + Sync) {
+    let num_workers = rayon::current_num_threads().min(num_tasks);
+    if num_workers <= 1 {
+        return (0..num_tasks).for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    rayon::scope(|scope| {
+        for _ in 0..num_workers {
+            scope.spawn(|_| {
+                loop {
+                    let task = next.fetch_add(1, Ordering::Relaxed);
+                    if task >= num_tasks {
+                        break;
+                    }
+                    work(task);
+                }
+            });
+        }
+    });
+}
+
+/// A pointer that tasks share; whoever makes one keeps the tasks' writes disjoint.
+pub(crate) struct Shared<T>(*mut T);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Shared<T> {}
+
+// SAFETY: the pointer is only ever dereferenced in `unsafe` blocks that argue for disjoint writes.
+unsafe impl<T: Send> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Shares `data` among tasks.
+    pub(crate) fn new(data: &mut [T]) -> Self {
+        Self(data.as_mut_ptr())
+    }
+
+    /// The pointer itself.
+    pub(crate) fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// Calls `work` on `data` cut into pieces of `piece` elements (the last may be shorter), in parallel.
+pub(crate) fn for_each_piece<T: Send>(
+    data: &mut [T],
+    piece: usize,
+    work: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let len = data.len();
+    let shared = Shared::new(data);
+    for_each_task(len.div_ceil(piece.max(1)), |task| {
+        let start = task * piece;
+        let end = len.min(start + piece);
+        // SAFETY: start..end lies in `data`, and no other task has the same one.
+        let part = unsafe { std::slice::from_raw_parts_mut(shared.get().add(start), end - start) };
+        work(task, part);
+    });
+}
+
+/// Scratch memory of one thread: 64-byte aligned, grows, is kept. What it holds is whatever the
+/// last user left there.
+#[derive(Default)]
+pub(crate) struct Scratch(Vec<Line>);
+
+/// One cache line of zeros.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+impl Scratch {
+    /// At least `len` initialised elements.
+    pub(crate) fn take(&mut self, len: usize) -> &mut [f32] {
+        let lines = len.div_ceil(16);
+        if self.0.len() < lines {
+            // The old contents need not be copied.
+            self.0 = Vec::new();
+            self.0.resize(lines, Line([0.0; 16]));
+        }
+        // SAFETY: a line is 16 initialised floats without padding.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+}
+
+thread_local!(static SCRATCH: RefCell<[Scratch; 3]> = RefCell::default());
+
+/// Lends this thread's scratch buffers. Not to be nested.
+pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut [Scratch; 3]) -> R) -> R {
+    SCRATCH.with(|scratch| work(&mut scratch.borrow_mut()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        let counts: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
+        for_each_task(counts.len(), |task| {
+            counts[task].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(
+            counts
+                .iter()
+                .all(|count| count.load(Ordering::Relaxed) == 1)
+        );
+    }
+
+    #[test]
+    fn pieces_cover_the_whole() {
+        let mut data = vec![0usize; 103];
+        for_each_piece(&mut data, 10, |piece, part| part.fill(piece));
+        assert!(data.iter().enumerate().all(|(i, piece)| *piece == i / 10));
+    }
+
+    #[test]
+    fn scratch_is_aligned() {
+        let mut scratch = Scratch::default();
+        for len in [1, 100, 17, 5000] {
+            let slice = scratch.take(len);
+            assert_eq!((slice.as_ptr() as usize % 64, slice.len()), (0, len));
+        }
+    }
+}

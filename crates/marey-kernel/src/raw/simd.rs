@@ -1,0 +1,343 @@
+//! Vectors of `f32` and the choice of instruction set at run time.
+//!
+//! A kernel is written once, generic over [`Vector`], as a [`Job`]. [`Isa::run`] enters it through
+//! a function compiled for the chosen instruction set; every function on the way from there to the
+//! vector operations is `inline(always)`, so that the compiler sees one function per set.
+
+use std::sync::OnceLock;
+
+/// Instruction sets for which kernels exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// 16 lanes, AVX-512F.
+    Avx512,
+    /// 8 lanes, AVX2 with FMA.
+    Avx2,
+    /// No intrinsics; any target.
+    Portable,
+}
+
+impl Isa {
+    /// The fastest set of this machine.
+    pub fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available()[0])
+    }
+
+    /// Every set this machine can run, fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut sets = vec![];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            // The AVX-512 entry also turns AVX2 and FMA on; no machine has one without the other.
+            if has_avx2 && is_x86_feature_detected!("avx512f") {
+                sets.push(Self::Avx512);
+            }
+            if has_avx2 {
+                sets.push(Self::Avx2);
+            }
+        }
+        sets.push(Self::Portable);
+        sets
+    }
+
+    /// Runs `job` with this set's vectors.
+    ///
+    /// # Safety
+    /// The machine has this set (it came from [`Isa::best`] or [`Isa::available`]), and whatever
+    /// `job` asks for holds.
+    pub(crate) unsafe fn run<J: Job>(self, job: J) -> J::Output {
+        // SAFETY: the caller vouches for the set and the job.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx512 => x86::run_avx512(job),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => x86::run_avx2(job),
+                _ => job.run::<[f32; 8]>(),
+            }
+        }
+    }
+}
+
+/// Work that is written for any vector.
+pub(crate) trait Job {
+    /// What it gives back.
+    type Output;
+
+    /// Does the work. Implementations are `inline(always)`.
+    ///
+    /// # Safety
+    /// The machine has the instructions of `V`; the pointers in `self` are valid as its type says.
+    unsafe fn run<V: Vector>(self) -> Self::Output;
+}
+
+/// A vector of `f32`.
+///
+/// # Safety
+/// Every method needs the instruction set of the type; loads and stores need `LANES` valid floats,
+/// at any alignment.
+pub(crate) trait Vector: Copy {
+    /// Floats in a vector.
+    const LANES: usize;
+
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// `self * factor + addend`; fused where the hardware can.
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The larger one; `other` if either is NaN.
+    unsafe fn max(self, other: Self) -> Self;
+    /// The smaller one; `other` if either is NaN.
+    unsafe fn min(self, other: Self) -> Self;
+    /// The larger one; NaN if either is NaN.
+    unsafe fn max_or_nan(self, other: Self) -> Self;
+    /// `then` where `self > bound`, else 0 (also where either is NaN).
+    unsafe fn keep_above(self, bound: Self, then: Self) -> Self;
+    /// `then` where `self < bound`, else 0 (also where either is NaN).
+    unsafe fn keep_below(self, bound: Self, then: Self) -> Self;
+    /// 2 to the power of `self`, which holds whole numbers in -126..=127.
+    unsafe fn exp2_whole(self) -> Self;
+
+    /// The first `len` lanes from memory, zeros after them.
+    ///
+    /// # Safety
+    /// As [`Vector::load`], for `len` floats, at most `LANES`.
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, len: usize) -> Self {
+        // SAFETY: only `len` floats are read; a vector has at most `MAX_LANES`.
+        unsafe {
+            if len == Self::LANES {
+                return Self::load(from);
+            }
+            let mut lanes = [0.0f32; MAX_LANES];
+            lanes.as_mut_ptr().copy_from_nonoverlapping(from, len);
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// Writes the first `len` lanes.
+    ///
+    /// # Safety
+    /// As [`Vector::store`], for `len` floats, at most `LANES`.
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, len: usize) {
+        // SAFETY: only `len` floats are written; a vector has at most `MAX_LANES`.
+        unsafe {
+            if len == Self::LANES {
+                return self.store(to);
+            }
+            let mut lanes = [0.0f32; MAX_LANES];
+            self.store(lanes.as_mut_ptr());
+            to.copy_from_nonoverlapping(lanes.as_ptr(), len);
+        }
+    }
+}
+
+/// Lanes of the widest vector.
+pub(crate) const MAX_LANES: usize = 16;
+
+impl Vector for [f32; 8] {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        [value; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller gives 8 valid floats; an array read needs the alignment of a float.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller gives room for 8 floats.
+        unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] + other[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] - other[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] * other[i])
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] / other[i])
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        // Not `f32::mul_add`: without hardware support that is a library call a lane.
+        std::array::from_fn(|i| self[i] * factor[i] + addend[i])
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        std::array::from_fn(|i| {
+            if self[i] > other[i] {
+                self[i]
+            } else {
+                other[i]
+            }
+        })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        std::array::from_fn(|i| {
+            if self[i] < other[i] {
+                self[i]
+            } else {
+                other[i]
+            }
+        })
+    }
+    #[inline(always)]
+    unsafe fn max_or_nan(self, other: Self) -> Self {
+        let keep = |i: usize| self[i] > other[i] || self[i].is_nan();
+        std::array::from_fn(|i| if keep(i) { self[i] } else { other[i] })
+    }
+    #[inline(always)]
+    unsafe fn keep_above(self, bound: Self, then: Self) -> Self {
+        std::array::from_fn(|i| if self[i] > bound[i] { then[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn keep_below(self, bound: Self, then: Self) -> Self {
+        std::array::from_fn(|i| if self[i] < bound[i] { then[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn exp2_whole(self) -> Self {
+        std::array::from_fn(|i| f32::from_bits(((self[i] as i32 + 127) as u32) << 23))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Job, Vector};
+
+    /// # Safety
+    /// As [`Isa::run`](super::Isa::run), for AVX-512F.
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub(super) unsafe fn run_avx512<J: Job>(job: J) -> J::Output {
+        // SAFETY: this function is entered on machines with AVX-512F only.
+        unsafe { job.run::<__m512>() }
+    }
+
+    /// # Safety
+    /// As [`Isa::run`](super::Isa::run), for AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn run_avx2<J: Job>(job: J) -> J::Output {
+        // SAFETY: this function is entered on machines with AVX2 and FMA only.
+        unsafe { job.run::<__m256>() }
+    }
+
+    /// A vector operation that maps to one intrinsic.
+    macro_rules! one_to_one {
+        ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $intrinsic:ident;)*) => {$(
+            #[inline(always)]
+            unsafe fn $name($($arg: $ty),*) -> $out {
+                // SAFETY: the caller has the instruction set, and valid pointers where one is given.
+                unsafe { $intrinsic($($arg),*) }
+            }
+        )*};
+    }
+
+    impl Vector for __m512 {
+        const LANES: usize = 16;
+        one_to_one! {
+            splat(value: f32) -> Self = _mm512_set1_ps;
+            load(from: *const f32) -> Self = _mm512_loadu_ps;
+            add(self: Self, other: Self) -> Self = _mm512_add_ps;
+            sub(self: Self, other: Self) -> Self = _mm512_sub_ps;
+            mul(self: Self, other: Self) -> Self = _mm512_mul_ps;
+            div(self: Self, other: Self) -> Self = _mm512_div_ps;
+            mul_add(self: Self, factor: Self, addend: Self) -> Self = _mm512_fmadd_ps;
+            max(self: Self, other: Self) -> Self = _mm512_max_ps;
+            min(self: Self, other: Self) -> Self = _mm512_min_ps;
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller gives room for 16 floats.
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn keep_above(self, bound: Self, then: Self) -> Self {
+            // SAFETY: the caller has AVX-512F.
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(self, bound), then) }
+        }
+        #[inline(always)]
+        unsafe fn keep_below(self, bound: Self, then: Self) -> Self {
+            // SAFETY: the caller has AVX-512F.
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(self, bound), then) }
+        }
+        #[inline(always)]
+        unsafe fn max_or_nan(self, other: Self) -> Self {
+            // SAFETY: the caller has AVX-512F. The maximum is `other` if either is NaN.
+            unsafe {
+                let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self, self);
+                _mm512_mask_mov_ps(_mm512_max_ps(self, other), is_nan, self)
+            }
+        }
+        #[inline(always)]
+        unsafe fn exp2_whole(self) -> Self {
+            // SAFETY: the caller has AVX-512F.
+            unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self) }
+        }
+    }
+
+    impl Vector for __m256 {
+        const LANES: usize = 8;
+        one_to_one! {
+            splat(value: f32) -> Self = _mm256_set1_ps;
+            load(from: *const f32) -> Self = _mm256_loadu_ps;
+            add(self: Self, other: Self) -> Self = _mm256_add_ps;
+            sub(self: Self, other: Self) -> Self = _mm256_sub_ps;
+            mul(self: Self, other: Self) -> Self = _mm256_mul_ps;
+            div(self: Self, other: Self) -> Self = _mm256_div_ps;
+            mul_add(self: Self, factor: Self, addend: Self) -> Self = _mm256_fmadd_ps;
+            max(self: Self, other: Self) -> Self = _mm256_max_ps;
+            min(self: Self, other: Self) -> Self = _mm256_min_ps;
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller gives room for 8 floats.
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn keep_above(self, bound: Self, then: Self) -> Self {
+            // SAFETY: the caller has AVX2.
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self, bound), then) }
+        }
+        #[inline(always)]
+        unsafe fn keep_below(self, bound: Self, then: Self) -> Self {
+            // SAFETY: the caller has AVX2.
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self, bound), then) }
+        }
+        #[inline(always)]
+        unsafe fn max_or_nan(self, other: Self) -> Self {
+            // SAFETY: the caller has AVX2. The maximum is `other` if either is NaN.
+            unsafe {
+                let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self, self);
+                _mm256_blendv_ps(_mm256_max_ps(self, other), self, is_nan)
+            }
+        }
+        #[inline(always)]
+        unsafe fn exp2_whole(self) -> Self {
+            // SAFETY: the caller has AVX2.
+            unsafe {
+                let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self), _mm256_set1_epi32(127));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            }
+        }
+    }
+}

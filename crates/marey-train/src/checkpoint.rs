@@ -1,0 +1,109 @@
+//! Checkpoints: everything that the next step depends on, replaced whole or not at all.
+//!
+//! A checkpoint is a folder with the weights, the optimiser's state and the [`Progress`]. It is written beside its place
+//! and renamed into it, so a crash at any moment leaves the one before or the new one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::{module::Module, optim::ModuleOptimizer};
+use marey_model::Model;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Watch};
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Epochs completed.
+    pub epochs_done: usize,
+    /// Batches of the current epoch that are used up.
+    pub batches_done: usize,
+    /// Optimiser steps made.
+    pub step: usize,
+    /// Sum of the losses of the current epoch's clips.
+    pub epoch_loss: f64,
+    /// Clips of the current epoch so far.
+    pub epoch_clips: usize,
+    /// Best epoch and patience.
+    pub watch: Watch,
+    /// Seconds of training so far.
+    pub seconds: f64,
+}
+
+/// The folder `name` of the checkpoints in `dir`, as far as it can be used.
+///
+/// A crash between the two renames of [`save`] leaves the checkpoint before under its spare name.
+pub(crate) fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    [dir.join(name), spare(dir, name)].into_iter().find(|path| path.is_dir())
+}
+
+/// Writes the checkpoint `name` into `dir`. `optimizer` is left out where only the weights are wanted.
+pub(crate) fn save(
+    dir: &Path,
+    name: &str,
+    model: &Model,
+    optimizer: Option<&ModuleOptimizer>,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let (fresh, place, spare) = (dir.join(format!(".{name}.new")), dir.join(name), spare(dir, name));
+    let failed = |path: &Path, error: &dyn std::fmt::Display| Error::Checkpoint {
+        path: path.to_owned(),
+        message: format!("cannot write it: {error}. Free space on the disk and resume the run"),
+    };
+    remove_if_there(&fresh)?;
+    fs::create_dir_all(&fresh).map_err(Error::io("create the folder", &fresh))?;
+    model.clone().into_record().save(fresh.join("model")).map_err(|error| failed(&fresh, &error))?;
+    if let Some(optimizer) = optimizer {
+        optimizer.save(fresh.join("optimizer")).map_err(|error| failed(&fresh, &error))?;
+    }
+    let text = serde_json::to_string_pretty(progress).map_err(|error| failed(&fresh, &error))?;
+    let path = fresh.join("progress.json");
+    fs::write(&path, text).map_err(Error::io("write", &path))?;
+    if place.is_dir() {
+        remove_if_there(&spare)?;
+        fs::rename(&place, &spare).map_err(Error::io("rename", &place))?;
+    }
+    fs::rename(&fresh, &place).map_err(Error::io("rename", &fresh))?;
+    remove_if_there(&spare)
+}
+
+/// The checkpoint at `path`: its weights in `model`, its state in `optimizer`, and how far the run had come.
+pub(crate) fn load(
+    path: &Path,
+    model: Model,
+    optimizer: ModuleOptimizer,
+) -> Result<(Model, ModuleOptimizer, Progress), Error> {
+    let model = load_model(path, model)?;
+    let optimizer = optimizer.load(path.join("optimizer")).map_err(|error| unusable(path, &error))?;
+    let progress = path.join("progress.json");
+    let text = fs::read_to_string(&progress).map_err(Error::io("read", &progress))?;
+    let progress = serde_json::from_str(&text).map_err(|error| unusable(path, &error))?;
+    Ok((model, optimizer, progress))
+}
+
+/// The weights of the checkpoint at `path`, in `model`, which must be of the same architecture.
+pub(crate) fn load_model(path: &Path, model: Model) -> Result<Model, Error> {
+    model.try_load_file(path.join("model")).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Checkpoint {
+        path: path.to_owned(),
+        message: format!("cannot be used: {error}. Start a new run, or resume from another checkpoint"),
+    }
+}
+
+fn spare(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!(".{name}.old"))
+}
+
+fn remove_if_there(dir: &Path) -> Result<(), Error> {
+    if dir.is_dir() {
+        fs::remove_dir_all(dir).map_err(Error::io("remove", dir))?;
+    }
+    Ok(())
+}

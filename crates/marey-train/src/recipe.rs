@@ -1,0 +1,355 @@
+//! A recipe: everything that decides what a run learns, in one TOML file.
+//!
+//! Reading is strict: an unknown key is an error that names the nearest valid one, a key that has no effect beside the
+//! others is an error, and every value is checked before anything is built.
+
+use std::{fs, path::Path};
+
+use marey_clip::Sampling;
+use marey_data::DataConfig;
+use marey_model::ModelConfig;
+use marey_transform::{Augment, Preprocess};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, LossConfig, Monitor, OptimizerConfig, ScheduleConfig};
+
+/// A full run configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the run folders, `runs/<name>-<n>` (default: the recipe file's name).
+    #[serde(default)]
+    pub name: String,
+    /// What is learned.
+    #[serde(default)]
+    pub task: TaskConfig,
+    /// Which items, in which splits.
+    pub data: DataConfig,
+    /// Which frames of an item.
+    pub sampling: Sampling,
+    /// From source frames to model input.
+    pub preprocess: Preprocess,
+    /// Random changes of training clips.
+    #[serde(default)]
+    pub augment: Augment,
+    /// The network.
+    pub model: ModelConfig,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// How.
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over time.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Length, batches, checkpoints.
+    pub train: TrainConfig,
+    /// What is judged and reported.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+/// The `[task]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskConfig {
+    /// What is learned (default `"classify"`).
+    pub kind: TaskKind,
+}
+
+/// What a model learns to say about a clip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskKind {
+    /// One class of a list.
+    #[default]
+    Classify,
+}
+
+/// The `[train]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training split, at least 1.
+    pub epochs: usize,
+    /// Clips of a batch, at least 1.
+    pub batch: usize,
+    /// Batches whose gradients are averaged into one step (default 1).
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// Largest L2 norm of all gradients together; larger ones are scaled down to it (default: no limit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f32>,
+    /// Seed of everything random (default 0).
+    #[serde(default)]
+    pub seed: u64,
+    /// Threads that read and prepare clips (default 2). They change the speed only, never a clip.
+    #[serde(default = "two")]
+    pub workers: usize,
+    /// Batches kept ready ahead of the step (default 2).
+    #[serde(default = "two")]
+    pub prefetch: usize,
+    /// Which weights become the bundle (default `"best"` where there is a validation split, else `"last"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<Select>,
+    /// The validation figure that chooses the best epoch and stops early (default `"macro_f1"`).
+    #[serde(default)]
+    pub monitor: Monitor,
+    /// Epochs without a better figure before the run stops (default: never).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// How much better counts as better (default 0).
+    #[serde(default)]
+    pub min_delta: f64,
+    /// Optimiser steps between two checkpoints within an epoch (default: at the end of each epoch only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_steps: Option<usize>,
+    /// Epochs between two checkpoints that are kept as `checkpoints/step-N` (default: none is kept).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_every_epochs: Option<usize>,
+    /// Optimiser steps between two lines of `metrics.jsonl` (default 1).
+    #[serde(default = "one")]
+    pub log_steps: usize,
+}
+
+/// Which weights of a run become its bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    /// Those of the epoch with the best [`TrainConfig::monitor`] on the validation split.
+    Best,
+    /// Those of the last epoch: nothing is chosen by any figure.
+    Last,
+}
+
+/// The `[eval]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Draws of the group bootstrap (default 1000).
+    pub bootstrap_draws: usize,
+    /// Also trains the same model with the same budget on single frames, as a baseline of the report (default false).
+    pub single_frame_baseline: bool,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { bootstrap_draws: 1000, single_frame_baseline: false }
+    }
+}
+
+const fn one() -> usize {
+    1
+}
+
+const fn two() -> usize {
+    2
+}
+
+impl Recipe {
+    /// Reads the recipe at `path` and applies `overrides`, each `section.key=value` with a TOML value.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, holds an unknown key or a value that cannot work.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run");
+        Self::parse(&text, stem, overrides)
+            .map_err(|message| Error::Recipe { path: path.to_owned(), message })
+    }
+
+    /// The same from the text of a recipe; `name` serves where the recipe has none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong, where, and what is valid.
+    pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self, String> {
+        // Read as written first, so that a mistake in the file is shown with its line.
+        let mut recipe: Self = toml::from_str(text).map_err(|error| with_nearest_key(&error))?;
+        if !overrides.is_empty() {
+            let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+            for change in overrides {
+                apply_override(&mut table, change)?;
+            }
+            recipe = toml::Value::Table(table)
+                .try_into()
+                .map_err(|error: toml::de::Error| format!("--set: {}", with_nearest_key(&error)))?;
+        }
+        if recipe.name.is_empty() {
+            name.clone_into(&mut recipe.name);
+        }
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML, every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a recipe holds nothing that TOML cannot express")
+    }
+
+    /// The recipe's JSON Schema (draft 2020-12), for editors.
+    pub fn schema() -> String {
+        serde_json::to_string_pretty(&schemars::schema_for!(Self)).expect("a schema is JSON")
+    }
+
+    /// Clips of which the loss of one optimiser step is the mean.
+    pub const fn clips_per_step(&self) -> usize {
+        self.train.batch * self.train.accumulate
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if !self.name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+            return Err(format!("name = \"{}\" names a folder: use letters, digits, `.`, `_` and `-`", self.name));
+        }
+        let train = &self.train;
+        let at_least_one = [
+            ("train.epochs", train.epochs),
+            ("train.batch", train.batch),
+            ("train.accumulate", train.accumulate),
+            ("train.workers", train.workers),
+            ("train.prefetch", train.prefetch),
+            ("train.log_steps", train.log_steps),
+            ("train.checkpoint_steps", train.checkpoint_steps.unwrap_or(1)),
+            ("train.keep_every_epochs", train.keep_every_epochs.unwrap_or(1)),
+            ("train.patience", train.patience.unwrap_or(1)),
+            ("eval.bootstrap_draws", self.eval.bootstrap_draws),
+        ];
+        if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{key} is 0, it must be at least 1"));
+        }
+        let in_range = [
+            ("optimizer.lr", self.optimizer.lr(), 1e-12..=1e3),
+            ("loss.label_smoothing", self.loss.label_smoothing, 0.0..=0.999),
+            ("train.clip_norm", f64::from(train.clip_norm.unwrap_or(1.0)), 1e-12..=1e12),
+            ("train.min_delta", train.min_delta, 0.0..=1e12),
+        ];
+        if let Some((key, value, range)) = in_range.iter().find(|(_, value, range)| !range.contains(value)) {
+            return Err(format!("{key} is {value}, it must lie in {}..={}", range.start(), range.end()));
+        }
+        if train.select == Some(Select::Last) && train.patience.is_some() {
+            return Err("train.patience has no effect with train.select = \"last\": remove one of them".into());
+        }
+        let (ScheduleConfig::Cosine { warmup_epochs, .. } | ScheduleConfig::Constant { warmup_epochs }) = self.schedule;
+        if !(0.0..train.epochs as f64).contains(&warmup_epochs) {
+            return Err(format!(
+                "schedule.warmup_epochs is {warmup_epochs}, it must be at least 0 and less than train.epochs ({})",
+                train.epochs
+            ));
+        }
+        self.sampling.validate().map_err(|error| error.to_string())?;
+        self.preprocess.validate().map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
+/// Sets one `section.key=value` in a table; a value that is no TOML is taken as a string.
+fn apply_override(table: &mut toml::Table, change: &str) -> Result<(), String> {
+    let (path, value) = change
+        .split_once('=')
+        .ok_or_else(|| format!("--set {change}: expected `section.key=value`, for example `train.epochs=5`"))?;
+    let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut keys: Vec<&str> = path.trim().split('.').collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut table = table;
+    for key in keys {
+        table = table
+            .entry(key)
+            .or_insert_with(|| toml::Table::new().into())
+            .as_table_mut()
+            .ok_or_else(|| format!("--set {change}: `{key}` is a value, not a section"))?;
+    }
+    table.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// The message of a TOML error, with the nearest valid key where an unknown one was found.
+fn with_nearest_key(error: &toml::de::Error) -> String {
+    let text = error.to_string().trim_end().to_owned();
+    let message = error.message();
+    let Some(rest) = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))
+    else {
+        return text;
+    };
+    let mut quoted = rest.split('`').step_by(2);
+    let Some(wrong) = quoted.next() else { return text };
+    let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+    let nearest = known.iter().max_by(|a, b| {
+        let likeness = |key: &str| strsim::jaro_winkler(key, wrong);
+        likeness(a).total_cmp(&likeness(b))
+    });
+    match nearest {
+        Some(nearest) => format!("{text}\ndid you mean `{nearest}`?"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        [data]
+        path = "clips.csv"
+        [sampling]
+        mode = "uniform"
+        frames = 8
+        [preprocess]
+        size = [64, 64]
+        resize = "stretch"
+        [model]
+        arch = "r3d_18"
+        [optimizer]
+        kind = "adamw"
+        lr = 0.001
+        [train]
+        epochs = 2
+        batch = 4
+    "#;
+
+    fn error_of(text: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(|&change| change.to_owned()).collect();
+        Recipe::parse(text, "small", &overrides).expect_err("a recipe that cannot work")
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_written_out() {
+        let recipe = Recipe::parse(SMALL, "small", &[]).expect("valid");
+        assert_eq!((recipe.name.as_str(), recipe.train.accumulate, recipe.clips_per_step()), ("small", 1, 4));
+        let again = Recipe::parse(&recipe.to_toml(), "other", &[]).expect("what is written can be read");
+        assert_eq!(again.to_toml(), recipe.to_toml());
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys() {
+        let change = ["train.epochs=7", "optimizer={kind=\"sgd\", lr=0.1}", "data.group=location"];
+        let recipe = Recipe::parse(SMALL, "small", &change.map(str::to_owned)).expect("valid");
+        assert_eq!(recipe.train.epochs, 7);
+        assert_eq!(recipe.optimizer, OptimizerConfig::Sgd { lr: 0.1, weight_decay: 0.0, momentum: 0.9 });
+    }
+
+    #[test]
+    fn mistakes_name_the_key_and_the_remedy() {
+        let cases: &[(&str, &[&str], &str)] = &[
+            // A misspelt key, in the file and on the command line.
+            (&SMALL.replace("epochs", "epoch"), &[], "did you mean `epochs`?"),
+            (SMALL, &["train.batchsize=3"], "did you mean `batch`?"),
+            // A key of another kind of optimiser.
+            (SMALL, &["optimizer.momentum=0.9"], "unknown field `momentum`"),
+            // Values that cannot work.
+            (SMALL, &["train.epochs=0"], "train.epochs is 0, it must be at least 1"),
+            (SMALL, &["schedule={kind=\"cosine\", warmup_epochs=5}"], "less than train.epochs (2)"),
+            (SMALL, &["sampling.step=2"], "sampling.step has no effect"),
+            (SMALL, &["train.select=\"last\"", "train.patience=3"], "train.patience has no effect"),
+            (SMALL, &["train.epochs"], "expected `section.key=value`"),
+            (SMALL, &["train.epochs.x=1"], "`epochs` is a value, not a section"),
+            (SMALL, &["name=\"a/b\""], "names a folder"),
+        ];
+        for (text, overrides, expect) in cases {
+            let found = error_of(text, overrides);
+            assert!(found.contains(expect), "{overrides:?}: {found}");
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! The loop: batches in, a trained model out, able to stop and go on at any step.
+//!
+//! Everything random in a step is drawn from (seed, epoch, item) by the loader and from (seed, step) by the device, so a
+//! run that goes on from a checkpoint makes the very steps that the uninterrupted run would have made.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use burn::{
+    module::Module,
+    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use marey_clip::rng_for;
+use marey_data::{Batch, Dataset, Loader, Order, Split};
+use marey_model::Model;
+use rand::RngCore;
+use serde_json::json;
+
+use crate::{
+    Best, EpochRecord, Error, Event, EventLog, Monitor, Observer, Progress, Recipe, Run, Schedule, Select, StepRecord,
+    checkpoint,
+    loss::cross_entropy,
+    optimizer::{global_norm, scale},
+    run::Metrics,
+    validate::validate,
+};
+
+/// Purposes of [`rng_for`] in this crate; the loader has its own.
+const WEIGHTS: u64 = 0x77;
+const STEP: u64 = 0x73;
+
+/// What a run works with.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// The recipe, resolved.
+    pub recipe: &'a Recipe,
+    /// The items that the loaders index.
+    pub dataset: &'a Dataset,
+    /// The training split.
+    pub train: &'a Loader,
+    /// The validation split, where there is one.
+    pub validation: Option<&'a Loader>,
+    /// Where everything is written.
+    pub run: &'a Run,
+    /// Set by a signal handler or another thread: the run writes a checkpoint and ends after the current step.
+    pub stop: &'a AtomicBool,
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With fresh weights (or those that the recipe names).
+    Fresh,
+    /// With the last checkpoint of the run folder, or fresh where the run ended before its first.
+    Resume,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs were made.
+    Complete,
+    /// The monitored figure had not improved for [`TrainConfig::patience`](crate::TrainConfig::patience) epochs.
+    Early,
+    /// [`Setup::stop`] was set; the run can be resumed.
+    Stopped,
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Trained {
+    /// The selected weights, without autodiff.
+    pub model: Model,
+    /// How the run ended.
+    pub ending: Ending,
+    /// Which weights were selected.
+    pub select: Select,
+    /// The best epoch, where there is a validation split.
+    pub best: Option<Best>,
+    /// How far the run came.
+    pub progress: Progress,
+}
+
+/// Trains the recipe's model.
+///
+/// `device` is a plain device; autodiff is turned on here and nowhere else.
+///
+/// # Errors
+/// When an item cannot be read (and the data's policy is to stop), a loss or gradient is not finite, or something cannot
+/// be written. The run folder then holds the last checkpoint.
+pub fn train(
+    setup: &Setup<'_>,
+    start: Start,
+    observer: &mut dyn Observer,
+    device: &Device,
+) -> Result<Trained, Error> {
+    let mut trainer = Trainer::new(setup, start, device)?;
+    let ending = trainer.run(observer)?;
+    trainer.finish(ending)
+}
+
+struct Trainer<'a> {
+    setup: &'a Setup<'a>,
+    /// `None` only while the optimiser holds it.
+    model: Option<Model>,
+    optimizer: ModuleOptimizer,
+    schedule: Schedule,
+    class_weights: Option<Tensor<1>>,
+    progress: Progress,
+    metrics: Metrics,
+    log: EventLog,
+    /// Items already reported as skipped.
+    reported: BTreeSet<usize>,
+    num_batches: usize,
+    select: Select,
+    started: Instant,
+    steps_at_start: usize,
+    seconds_at_start: f64,
+    device: Device,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(setup: &'a Setup<'a>, start: Start, device: &Device) -> Result<Self, Error> {
+        let recipe = setup.recipe;
+        let device = device.clone().autodiff();
+        let mut rng = rng_for(recipe.train.seed, 0, 0, WEIGHTS);
+        let (mut model, import) = recipe.model.build(setup.dataset.classes.len(), &mut rng, &device)?;
+        let mut optimizer = recipe.optimizer.init();
+        let mut progress = Progress::default();
+        let last = checkpoint::find(&setup.run.checkpoints(), "last");
+        if let (Start::Resume, Some(path)) = (start, last) {
+            (model, optimizer, progress) = checkpoint::load(&path, model, optimizer)?;
+        }
+        let counts = setup.dataset.class_counts(Split::Train);
+        let class_weights = recipe
+            .loss
+            .class_weights
+            .weights(&counts)
+            .map(|weights| Tensor::from_data(TensorData::new(weights, [counts.len()]), &device));
+        let num_batches = setup.train.num_batches(setup.train.indices().len());
+        let steps_per_epoch = num_batches.div_ceil(recipe.train.accumulate);
+        let schedule = Schedule::new(
+            recipe.schedule.clone(),
+            recipe.optimizer.lr(),
+            steps_per_epoch,
+            steps_per_epoch * recipe.train.epochs,
+        );
+        let metrics = Metrics::open(setup.run, progress.step, progress.epochs_done)?;
+        let mut log = EventLog::open(setup.run)?;
+        log.write("start", &json!({ "step": progress.step, "epochs_done": progress.epochs_done }))?;
+        if let Some(import) = import {
+            log.write("weights", &json!({ "import": import.to_string() }))?;
+        }
+        let default_select = if setup.validation.is_some() { Select::Best } else { Select::Last };
+        Ok(Self {
+            setup,
+            model: Some(model),
+            optimizer,
+            schedule,
+            class_weights,
+            metrics,
+            log,
+            reported: BTreeSet::new(),
+            num_batches,
+            select: recipe.train.select.unwrap_or(default_select),
+            started: Instant::now(),
+            steps_at_start: progress.step,
+            seconds_at_start: progress.seconds,
+            progress,
+            device,
+        })
+    }
+
+    fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, Error> {
+        let train = &self.setup.recipe.train;
+        while self.progress.epochs_done < train.epochs {
+            if self.progress.watch.is_over(train.patience) {
+                return Ok(Ending::Early);
+            }
+            if !self.epoch(observer)? {
+                self.save_last()?;
+                self.log.write("stopped", &json!({ "step": self.progress.step }))?;
+                return Ok(Ending::Stopped);
+            }
+        }
+        Ok(Ending::Complete)
+    }
+
+    /// The rest of the current epoch; `false` when the run was told to stop in it.
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, Error> {
+        let recipe = self.setup.recipe;
+        let (epoch_started, clips_before) = (Instant::now(), self.progress.epoch_clips);
+        let epoch = self.progress.epochs_done as u64;
+        let loader = self.setup.train;
+        let batches = loader.train_epoch(epoch, &recipe.augment, Order::Shuffled, self.progress.batches_done);
+        let mut batches = batches.peekable();
+        let mut step_started = Instant::now();
+        while self.progress.batches_done < self.num_batches {
+            let end = (self.progress.batches_done + recipe.train.accumulate).min(self.num_batches);
+            let mut group = Vec::with_capacity(recipe.train.accumulate);
+            // A batch whose every item was left out does not come, so a group may be smaller than asked for.
+            while let Some(batch) = batches.next_if(|batch| batch.as_ref().map_or(true, |batch| batch.idx < end)) {
+                group.push(batch?);
+            }
+            self.report_skipped(observer)?;
+            self.progress.batches_done = end;
+            if group.is_empty() {
+                continue;
+            }
+            let record = self.step(group, &mut step_started)?;
+            if record.step.is_multiple_of(recipe.train.log_steps) {
+                self.metrics.step(&record)?;
+            }
+            observer.on_event(&Event::Step {
+                record,
+                num_epochs: recipe.train.epochs,
+                batches_done: self.progress.batches_done,
+                num_batches: self.num_batches,
+                time_left: self.time_left(),
+            });
+            if self.setup.stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let is_due = recipe.train.checkpoint_steps.is_some_and(|steps| self.progress.step.is_multiple_of(steps));
+            if is_due && self.progress.batches_done < self.num_batches {
+                self.save_last()?;
+            }
+        }
+        drop(batches);
+        let seconds = epoch_started.elapsed().as_secs_f64();
+        let clips_per_sec = (self.progress.epoch_clips - clips_before) as f64 / seconds;
+        self.end_epoch(clips_per_sec, observer)?;
+        Ok(true)
+    }
+
+    /// One optimiser step over the mean loss of the clips of `batches`.
+    fn step(&mut self, batches: Vec<Batch>, started: &mut Instant) -> Result<StepRecord, Error> {
+        let recipe = self.setup.recipe;
+        let clips: usize = batches.iter().map(|batch| batch.targets.len()).sum();
+        let model = self.model.take().expect("the model is put back at the end of every step");
+        let items = batches.iter().flat_map(|batch| &batch.items).copied().collect::<Vec<_>>();
+        let mut accumulator = GradientsAccumulator::new();
+        let mut losses = Vec::with_capacity(batches.len());
+        for (idx, batch) in batches.into_iter().enumerate() {
+            self.device.seed(rng_for(recipe.train.seed, self.progress.step as u64, idx as u64, STEP).next_u64());
+            // Each clip of the step weighs alike, however the loader cut the batches.
+            let share = batch.targets.len() as f64 / clips as f64;
+            let loss = self.loss(&model, batch).mul_scalar(share);
+            losses.push(loss.clone().inner());
+            accumulator.accumulate(&model, GradientsParams::from_grads(loss.backward(), &model));
+        }
+        let grads = accumulator.grads();
+        let (loss, grad_norm) = self.check_finite(&model, losses, &grads, &items)?;
+        let grads = match recipe.train.clip_norm {
+            Some(limit) if grad_norm > limit => scale(&model, grads, limit / grad_norm),
+            _ => grads,
+        };
+        let lr = self.schedule.lr(self.progress.step);
+        self.model = Some(self.optimizer.step(lr, model, grads));
+        let clips_per_sec = clips as f64 / started.elapsed().as_secs_f64();
+        *started = Instant::now();
+        let epoch = self.progress.epochs_done + 1;
+        let record = StepRecord { step: self.progress.step, epoch, loss, lr, grad_norm, clips_per_sec };
+        self.progress.step += 1;
+        self.progress.epoch_clips += clips;
+        self.progress.epoch_loss += f64::from(loss) * clips as f64;
+        Ok(record)
+    }
+
+    fn loss(&self, model: &Model, batch: Batch) -> Tensor<1> {
+        let recipe = self.setup.recipe;
+        let targets: Vec<i32> = batch.targets.iter().map(|&target| target as i32).collect();
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [batch.targets.len()]), &self.device);
+        let input = recipe.preprocess.to_input(batch.pixels, batch.dims, &self.device);
+        cross_entropy(model.forward(input), targets, self.class_weights.as_ref(), recipe.loss.label_smoothing)
+    }
+
+    /// The step's loss and gradient norm, read back in one go before anything is applied: a step that is not finite
+    /// must not touch the weights, which is worth one wait for the device a step.
+    fn check_finite(
+        &self,
+        model: &Model,
+        losses: Vec<Tensor<1>>,
+        grads: &GradientsParams,
+        items: &[usize],
+    ) -> Result<(f32, f32), Error> {
+        let loss = Tensor::cat(losses, 0).sum();
+        let norm = global_norm(model, grads).expect("a model has parameters that get a gradient");
+        let values = Tensor::cat(vec![loss, norm.inner()], 0).into_data().try_into_vec::<f32>();
+        let values = values.expect("losses and norms are f32");
+        for (what, &value) in ["loss", "gradient norm"].into_iter().zip(&values) {
+            if !value.is_finite() {
+                let (step, epoch) = (self.progress.step, self.progress.epochs_done + 1);
+                let items = items.iter().map(|&idx| self.setup.dataset.items[idx].id.clone()).collect();
+                return Err(Error::NonFinite { what, step, epoch, value, items });
+            }
+        }
+        Ok((values[0], values[1]))
+    }
+
+    fn end_epoch(&mut self, clips_per_sec: f64, observer: &mut dyn Observer) -> Result<(), Error> {
+        let train = &self.setup.recipe.train;
+        let epoch = self.progress.epochs_done + 1;
+        let validation = match self.setup.validation {
+            Some(loader) => {
+                let model = self.model().valid();
+                let setup = self.setup;
+                Some(validate(&model, loader, setup.recipe, observer, &self.device.clone().inner())?)
+            }
+            None => None,
+        };
+        let is_best = validation.is_some_and(|figures| {
+            let position = Monitor::ALL.iter().position(|&figure| figure == train.monitor).expect("ALL holds every one");
+            self.progress.watch.update(train.monitor, epoch, figures[position], train.min_delta)
+        });
+        let progress = &mut self.progress;
+        progress.epochs_done = epoch;
+        progress.batches_done = 0;
+        progress.seconds = self.seconds_at_start + self.started.elapsed().as_secs_f64();
+        let record = EpochRecord {
+            epoch,
+            step: progress.step,
+            lr: self.schedule.lr(progress.step - 1),
+            train_loss: progress.epoch_loss / progress.epoch_clips as f64,
+            validation,
+            clips_per_sec,
+            seconds: progress.seconds,
+        };
+        (progress.epoch_loss, progress.epoch_clips) = (0.0, 0);
+        self.metrics.epoch(&record)?;
+        let dir = self.setup.run.checkpoints();
+        if is_best && self.select == Select::Best {
+            checkpoint::save(&dir, "best", self.model(), None, &self.progress)?;
+        }
+        if train.keep_every_epochs.is_some_and(|every| epoch.is_multiple_of(every)) {
+            let name = format!("step-{}", self.progress.step);
+            checkpoint::save(&dir, &name, self.model(), Some(&self.optimizer), &self.progress)?;
+        }
+        self.save_last()?;
+        observer.on_event(&Event::Epoch { record: &record, num_epochs: train.epochs, is_best });
+        Ok(())
+    }
+
+    fn finish(mut self, ending: Ending) -> Result<Trained, Error> {
+        self.log.write("end", &json!({ "ending": format!("{ending:?}"), "step": self.progress.step }))?;
+        let mut model = self.model.take().expect("the model is put back at the end of every step");
+        if ending != Ending::Stopped && self.select == Select::Best {
+            let dir = self.setup.run.checkpoints();
+            let best = checkpoint::find(&dir, "best").ok_or_else(|| Error::Checkpoint {
+                path: dir.join("best"),
+                message: "the best epoch's checkpoint is gone. Train again, or set train.select = \"last\"".into(),
+            })?;
+            model = checkpoint::load_model(&best, model)?;
+        }
+        let best = self.progress.watch.best;
+        Ok(Trained { model: model.valid(), ending, select: self.select, best, progress: self.progress })
+    }
+
+    fn model(&self) -> &Model {
+        self.model.as_ref().expect("the model is put back at the end of every step")
+    }
+
+    fn save_last(&mut self) -> Result<(), Error> {
+        self.progress.seconds = self.seconds_at_start + self.started.elapsed().as_secs_f64();
+        let dir = self.setup.run.checkpoints();
+        checkpoint::save(&dir, "last", self.model(), Some(&self.optimizer), &self.progress)
+    }
+
+    fn time_left(&self) -> Duration {
+        let steps_per_epoch = self.num_batches.div_ceil(self.setup.recipe.train.accumulate);
+        let left = (steps_per_epoch * self.setup.recipe.train.epochs).saturating_sub(self.progress.step);
+        let made = (self.progress.step - self.steps_at_start).max(1);
+        self.started.elapsed().mul_f64(left as f64 / made as f64)
+    }
+
+    /// Tells and logs the items that the loaders have left out since the last call.
+    fn report_skipped(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let loaders = [Some(self.setup.train), self.setup.validation];
+        for skipped in loaders.into_iter().flatten().flat_map(Loader::skipped) {
+            if self.reported.insert(skipped.item) {
+                self.log.write("skipped", &json!({ "item": skipped.id, "reason": skipped.reason }))?;
+                observer.on_event(&Event::Skipped { item: &skipped.id, reason: &skipped.reason });
+            }
+        }
+        Ok(())
+    }
+}
