@@ -11,7 +11,10 @@ use marey::{
         tensor::{Distribution, Int, Tensor, TensorData},
     },
     clip::{Sampling, rng_for},
-    data::{self, DataConfig, Frames, Loader, LoaderConfig, Order, PackConfig, PackedStore, SplitBy, Unreadable},
+    data::{
+        self, DataConfig, Frames, Loader, LoaderConfig, Order, PackConfig, PackedStore, SplitBy,
+        Unreadable,
+    },
     media::OpenOptions,
     model::{Arch, ModelConfig},
     train::{OptimizerConfig, cross_entropy},
@@ -89,7 +92,10 @@ pub(crate) struct StepArgs {
 
 fn parse_arch(name: &str) -> Result<Arch, String> {
     let known = || Arch::ALL.map(Arch::name).join(", ");
-    Arch::ALL.into_iter().find(|arch| arch.name() == name).ok_or_else(|| format!("expected one of {}", known()))
+    Arch::ALL
+        .into_iter()
+        .find(|arch| arch.name() == name)
+        .ok_or_else(|| format!("expected one of {}", known()))
 }
 
 pub(crate) fn run(command: Command) -> Result<Outcome> {
@@ -124,7 +130,11 @@ fn loader(args: &LoaderArgs) -> Result<Outcome> {
     };
     let indices: Vec<usize> = (0..dataset.items.len().min(args.clips)).collect();
     let num_clips = indices.len();
-    let config = LoaderConfig { batch: args.batch, workers: args.workers, ..LoaderConfig::default() };
+    let config = LoaderConfig {
+        batch: args.batch,
+        workers: args.workers,
+        ..LoaderConfig::default()
+    };
     let loader = Loader::new(dataset, indices, sampling, preprocess, config, frames)?;
     let started = Instant::now();
     let mut loaded = 0;
@@ -132,7 +142,10 @@ fn loader(args: &LoaderArgs) -> Result<Outcome> {
         loaded += batch?.targets.len();
     }
     let seconds = started.elapsed().as_secs_f64();
-    ensure!(loaded == num_clips, "{loaded} of {num_clips} clips were loaded");
+    ensure!(
+        loaded == num_clips,
+        "{loaded} of {num_clips} clips were loaded"
+    );
     let clips_per_s = loaded as f64 / seconds;
     if args.json {
         let peak = machine::peak_memory_bytes();
@@ -140,7 +153,9 @@ fn loader(args: &LoaderArgs) -> Result<Outcome> {
             "clips_per_s": clips_per_s, "clips": loaded, "seconds": seconds, "peak_memory_bytes": peak,
         }))?;
     } else {
-        output::line(format!("{clips_per_s:.1} clips/s ({loaded} clips in {seconds:.2} s)"))?;
+        output::line(format!(
+            "{clips_per_s:.1} clips/s ({loaded} clips in {seconds:.2} s)"
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -149,21 +164,31 @@ fn step(args: &StepArgs) -> Result<Outcome> {
     ensure!(args.steps > 0, "--steps 0: expected at least 1");
     let chosen = args.device.choose()?;
     let device = chosen.device.autodiff();
-    let mut model = ModelConfig::new(args.arch).init(args.classes, &mut rng_for(0, 0, 0, 0), &device)?;
-    let optimizer = OptimizerConfig::AdamW { lr: 1e-4, weight_decay: 0.01, betas: [0.9, 0.999] };
+    let mut model =
+        ModelConfig::new(args.arch).init(args.classes, &mut rng_for(0, 0, 0, 0), &device)?;
+    let optimizer = OptimizerConfig::AdamW {
+        lr: 1e-4,
+        weight_decay: 0.01,
+        betas: [0.9, 0.999],
+    };
     let mut optimizer_state = optimizer.init();
     let dims = [args.batch, args.frames, args.size, args.size, 3];
     let clips = Tensor::<5>::random(dims, Distribution::Default, &device);
-    let targets: Vec<i32> = (0..args.batch).map(|idx| (idx % args.classes) as i32).collect();
+    let targets: Vec<i32> = (0..args.batch)
+        .map(|idx| (idx % args.classes) as i32)
+        .collect();
     let mut times = Vec::with_capacity(args.steps);
     // The first step also makes the optimiser's state and finds memory: it is not counted.
     for idx in 0..=args.steps {
         let started = Instant::now();
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets.clone(), [args.batch]), &device);
+        let targets =
+            Tensor::<1, Int>::from_data(TensorData::new(targets.clone(), [args.batch]), &device);
         let loss = cross_entropy(model.forward(clips.clone()), targets, None, 0.0);
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer_state.step(optimizer.lr(), model, grads);
-        device.sync().map_err(|error| anyhow::anyhow!("the device failed: {error}"))?;
+        device
+            .sync()
+            .map_err(|error| anyhow::anyhow!("the device failed: {error}"))?;
         if idx > 0 {
             times.push(started.elapsed().as_secs_f64() * 1e3);
         }
@@ -176,7 +201,11 @@ fn step(args: &StepArgs) -> Result<Outcome> {
             "peak_memory_bytes": machine::peak_memory_bytes(),
         }))?;
     } else {
-        output::line(format!("{step_ms:.0} ms a step (median of {}), {} parameters", args.steps, model.num_params()))?;
+        output::line(format!(
+            "{step_ms:.0} ms a step (median of {}), {} parameters",
+            args.steps,
+            model.num_params()
+        ))?;
     }
     Ok(Outcome::Done)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Subcommand;
 use marey::{
     data::{self, DataConfig, PackConfig, Split, SplitBy, SplitConfig},
@@ -104,13 +104,22 @@ fn probe(args: &ProbeArgs) -> Result<Outcome> {
     if args.json {
         output::json(&probes)?;
     }
-    ensure!(failed == 0, "{failed} of {} files could not be read", args.files.len());
+    if failed > 0 {
+        output::note(format!(
+            "{failed} of {} files could not be read",
+            args.files.len()
+        ));
+        return Ok(Outcome::SomeFailed);
+    }
     Ok(Outcome::Done)
 }
 
 /// A probe in a few lines of words.
 fn describe(probe: &Probe) -> String {
-    let rate = probe.frame_rate.as_deref().map_or_else(|| "variable".to_owned(), |rate| format!("{rate} a second"));
+    let rate = probe
+        .frame_rate
+        .as_deref()
+        .map_or_else(|| "variable".to_owned(), |rate| format!("{rate} a second"));
     let mut text = format!(
         "{}\n  {} in {}, read by the {}\n  {}x{}, {} channels of {} bits\n  {} frames, rate {rate}, {:.3} s from {:.3} s",
         probe.path.display(),
@@ -149,12 +158,24 @@ fn split(args: SplitArgs) -> Result<Outcome> {
     output::line("split       items  groups  of each class")?;
     for split in Split::ALL {
         let indices = dataset.indices(split);
-        let groups: std::collections::BTreeSet<_> =
-            indices.iter().filter_map(|&idx| dataset.items[idx].group.as_ref()).collect();
+        let groups: std::collections::BTreeSet<_> = indices
+            .iter()
+            .filter_map(|&idx| dataset.items[idx].group.as_ref())
+            .collect();
         let counts = dataset.class_counts(split);
-        let counts = dataset.classes.names().iter().zip(counts).map(|(name, count)| format!("{name} {count}"));
+        let counts = dataset
+            .classes
+            .names()
+            .iter()
+            .zip(counts)
+            .map(|(name, count)| format!("{name} {count}"));
         let counts = counts.collect::<Vec<_>>().join(", ");
-        output::line(format!("{:<10} {:>6}  {:>6}  {counts}", split.name(), indices.len(), groups.len()))?;
+        output::line(format!(
+            "{:<10} {:>6}  {:>6}  {counts}",
+            split.name(),
+            indices.len(),
+            groups.len()
+        ))?;
     }
     output::line(format!("wrote {}", args.output.display()))?;
     Ok(Outcome::Done)
@@ -170,9 +191,15 @@ fn pack(args: &PackArgs) -> Result<Outcome> {
         unreadable: recipe.data.unreadable,
         open: OpenOptions::default(),
     };
-    let report = data::pack(&dataset, &recipe.sampling, &recipe.preprocess, &config, &mut |progress| {
-        bar.show("packing", progress.frames, progress.total, "");
-    })?;
+    let report = data::pack(
+        &dataset,
+        &recipe.sampling,
+        &recipe.preprocess,
+        &config,
+        &mut |progress| {
+            bar.show("packing", progress.frames, progress.total, "");
+        },
+    )?;
     drop(bar);
     for skipped in &report.skipped {
         output::note(format!("left out {}: {}", skipped.id, skipped.reason));
@@ -184,6 +211,9 @@ fn pack(args: &PackArgs) -> Result<Outcome> {
         report.sources,
         crate::machine::readable_bytes(report.size_bytes)
     ))?;
-    output::line(format!("use it with: --set data.packed={}", args.output.display()))?;
+    output::line(format!(
+        "use it with: --set data.packed={}",
+        args.output.display()
+    ))?;
     Ok(Outcome::Done)
 }

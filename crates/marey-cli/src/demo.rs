@@ -76,9 +76,16 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         ))?;
     }
     output::line("")?;
-    output::line(format!("demo done in {}; look at", readable_secs(started.elapsed().as_secs_f64())))?;
+    output::line(format!(
+        "demo done in {}; look at",
+        readable_secs(started.elapsed().as_secs_f64())
+    ))?;
     output::line(format!("  {}", run.dir().join("report.html").display()))?;
     output::line("and try")?;
-    output::line(format!("  marey predict {} {}", run.bundle().display(), clips.display()))?;
+    output::line(format!(
+        "  marey predict {} {}",
+        run.bundle().display(),
+        clips.display()
+    ))?;
     Ok(Outcome::Done)
 }

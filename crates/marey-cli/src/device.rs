@@ -30,7 +30,10 @@ impl DeviceArg {
         let (kind, index) = match self.device.split_once(':') {
             Some((kind, index)) => match index.parse::<usize>() {
                 Ok(index) => (kind, index),
-                Err(_) => bail!("--device {}: `{index}` is no device number, expected for example {kind}:0", self.device),
+                Err(_) => bail!(
+                    "--device {}: `{index}` is no device number, expected for example {kind}:0",
+                    self.device
+                ),
             },
             None => (self.device.as_str(), 0),
         };
@@ -48,11 +51,22 @@ impl DeviceArg {
             "cuda" | "rocm" | "vulkan" | "metal" => bail!(
                 "--device {kind}: this program was built without it; build it with `cargo build --release --features {kind}`"
             ),
-            _ => bail!("--device {}: unknown, expected cpu, cuda, rocm, vulkan or metal", self.device),
+            _ => bail!(
+                "--device {}: unknown, expected cpu, cuda, rocm, vulkan or metal",
+                self.device
+            ),
         };
         Ok(match kind {
-            "cpu" => Chosen { device, name: "cpu (Burn flex)".to_owned(), kernels: marey::model::kernels() },
-            _ => Chosen { device, name: format!("{kind}:{index}"), kernels: "Burn's own for the device" },
+            "cpu" => Chosen {
+                device,
+                name: "cpu (Burn flex)".to_owned(),
+                kernels: marey::model::kernels(),
+            },
+            _ => Chosen {
+                device,
+                name: format!("{kind}:{index}"),
+                kernels: "Burn's own for the device",
+            },
         })
     }
 }
@@ -65,6 +79,8 @@ pub(crate) fn compiled_in() -> Vec<&'static str> {
         ("vulkan", cfg!(feature = "vulkan")),
         ("metal", cfg!(feature = "metal")),
     ];
-    let built = features.into_iter().filter_map(|(name, is_built)| is_built.then_some(name));
+    let built = features
+        .into_iter()
+        .filter_map(|(name, is_built)| is_built.then_some(name));
     std::iter::once("cpu").chain(built).collect()
 }

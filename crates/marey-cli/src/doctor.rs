@@ -78,7 +78,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         print(&findings)?;
     }
     ensure!(
-        findings.step.loss_after.is_finite() && findings.step.loss_after < findings.step.loss_before,
+        findings.step.loss_after.is_finite()
+            && findings.step.loss_after < findings.step.loss_before,
         "a training step on {} did not lower the loss ({} to {}): the device computes wrongly",
         findings.step.device,
         findings.step.loss_before,
@@ -93,20 +94,38 @@ fn look(dir: &Path, chosen: &Chosen) -> Result<Findings> {
     let others = match (cfg!(feature = "ffmpeg"), ffmpeg_program()) {
         (true, _) => "linked FFmpeg libraries".to_owned(),
         (false, Some(version)) => format!("`ffmpeg` program ({version})"),
-        (false, None) => "none: build with `--features ffmpeg`, or put an `ffmpeg` program on the PATH".to_owned(),
+        (false, None) => {
+            "none: build with `--features ffmpeg`, or put an `ffmpeg` program on the PATH"
+                .to_owned()
+        }
     };
     let codecs = vec![
-        Codec { formats: "H.264 in MP4 and MOV, MJPEG, GIF", reader: "built-in".to_owned() },
-        Codec { formats: "folders of PNG, JPEG, WebP, BMP", reader: "built-in".to_owned() },
-        Codec { formats: ".npy arrays, HDF5 thermal recordings", reader: "built-in".to_owned() },
-        Codec { formats: "all other video", reader: others },
+        Codec {
+            formats: "H.264 in MP4 and MOV, MJPEG, GIF",
+            reader: "built-in".to_owned(),
+        },
+        Codec {
+            formats: "folders of PNG, JPEG, WebP, BMP",
+            reader: "built-in".to_owned(),
+        },
+        Codec {
+            formats: ".npy arrays, HDF5 thermal recordings",
+            reader: "built-in".to_owned(),
+        },
+        Codec {
+            formats: "all other video",
+            reader: others,
+        },
     ];
     let mut advice = Vec::new();
     if memory_available_bytes.is_some_and(|bytes| bytes < 4 << 30) {
         advice.push("less than 4 GiB of memory is free: use a small train.batch".to_owned());
     }
     if disk_free_bytes.is_some_and(|bytes| bytes < 5 << 30) {
-        advice.push("less than 5 GiB of disk is free: a run with R3D-18 keeps about 1 GiB of checkpoints".to_owned());
+        advice.push(
+            "less than 5 GiB of disk is free: a run with R3D-18 keeps about 1 GiB of checkpoints"
+                .to_owned(),
+        );
     }
     Ok(Findings {
         version: env!("CARGO_PKG_VERSION"),
@@ -128,7 +147,13 @@ fn look(dir: &Path, chosen: &Chosen) -> Result<Findings> {
 fn ffmpeg_program() -> Option<String> {
     let output = Command::new("ffmpeg").arg("-version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(text.split_whitespace().skip(1).take(2).collect::<Vec<_>>().join(" "))
+    Some(
+        text.split_whitespace()
+            .skip(1)
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" "),
+    )
 }
 
 /// Two real steps of R3D-18 on noise: the first tells the time, the loss before and after whether it learns.
@@ -140,7 +165,11 @@ fn step(chosen: &Chosen) -> Result<Step> {
     let started = Instant::now();
     model.valid().forward(clips.clone().inner()).into_data();
     let forward_ms = started.elapsed().as_secs_f64() * 1e3;
-    let optimizer = OptimizerConfig::Sgd { lr: 0.01, weight_decay: 0.0, momentum: 0.0 };
+    let optimizer = OptimizerConfig::Sgd {
+        lr: 0.01,
+        weight_decay: 0.0,
+        momentum: 0.0,
+    };
     let mut optimizer_state = optimizer.init();
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     for _ in 0..2 {
@@ -161,14 +190,28 @@ fn step(chosen: &Chosen) -> Result<Step> {
 }
 
 fn print(findings: &Findings) -> Result<()> {
-    let readable = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), machine::readable_bytes);
+    let readable =
+        |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), machine::readable_bytes);
     let disk = readable(findings.disk_free_bytes);
-    let memory =
-        format!("{} free of {}", readable(findings.memory_available_bytes), readable(findings.memory_total_bytes));
-    let features = if findings.cpu_features.is_empty() { "none".to_owned() } else { findings.cpu_features.join(" ") };
+    let memory = format!(
+        "{} free of {}",
+        readable(findings.memory_available_bytes),
+        readable(findings.memory_total_bytes)
+    );
+    let features = if findings.cpu_features.is_empty() {
+        "none".to_owned()
+    } else {
+        findings.cpu_features.join(" ")
+    };
     let rows = [
         ("marey", findings.version.to_owned()),
-        ("processor", format!("{}, {} threads, {features}", findings.processor, findings.threads)),
+        (
+            "processor",
+            format!(
+                "{}, {} threads, {features}",
+                findings.processor, findings.threads
+            ),
+        ),
         ("memory", memory),
         ("disk", format!("{disk} free")),
         ("devices", findings.devices.join(", ")),
@@ -178,7 +221,10 @@ fn print(findings: &Findings) -> Result<()> {
         output::line(format!("{name:<10}{value}"))?;
     }
     for codec in &findings.codecs {
-        output::line(format!("{:<10}{}: {}", "reads", codec.formats, codec.reader))?;
+        output::line(format!(
+            "{:<10}{}: {}",
+            "reads", codec.formats, codec.reader
+        ))?;
     }
     let step = &findings.step;
     output::line(format!(

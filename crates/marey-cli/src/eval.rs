@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use marey::{
     data::Split,
     infer::{Predictor, judge},
-    train::Recipe,
+    train::{Recipe, Select},
 };
 
 use crate::{
@@ -68,9 +68,15 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         bail!("the data has neither a test nor a validation split: name one by --split");
     };
     let task = data.task(&recipe, split);
-    ensure!(!task.indices.is_empty(), "the {} split holds no item", split.name());
+    ensure!(
+        !task.indices.is_empty(),
+        "the {} split holds no item",
+        split.name()
+    );
     let mut bar = Bar::new("clips");
-    let judged = judge(&predictor, task, &mut |done, total| bar.show("judging", done, total, ""))?;
+    let judged = judge(&predictor, task, &mut |done, total| {
+        bar.show("judging", done, total, "")
+    })?;
     drop(bar);
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let evaluated = Evaluated {
@@ -78,19 +84,25 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         dataset: &data.dataset,
         judged: &judged,
         split,
-        chosen_on_this_split: false,
+        chosen_on_this_split: split == Split::Validation
+            && recipe.train.select != Some(Select::Last),
         command: format!("marey {command}"),
         chosen: &chosen,
         run: None,
     };
     let report = report_of(&evaluated, started.elapsed())?;
     if let Some(path) = &args.output {
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             output::write_file(path, report.to_json().as_bytes())?;
         } else {
-            fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+            fs::create_dir_all(path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
             report.save(path)?;
-            let predictions = marey::eval::predictions_csv(&report.classification.classes, &judged.scored);
+            let predictions =
+                marey::eval::predictions_csv(&report.classification.classes, &judged.scored);
             output::write_file(&path.join("predictions.csv"), &predictions)?;
         }
     }

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use anyhow::{Context, Result};
 use marey::{
     data::{Dataset, Split},
-    eval::{Bootstrap, Curve, CurvePanel, DataSection, Origin, Report, Skipped, SplitCounts, classify},
+    eval::{
+        Bootstrap, Curve, CurvePanel, DataSection, Origin, Report, Skipped, SplitCounts, classify,
+    },
     infer::Judged,
     train::{Recipe, Run},
 };
@@ -28,14 +30,28 @@ pub(crate) struct Evaluated<'a> {
 
 /// The draws of the recipe's intervals.
 pub(crate) fn bootstrap(recipe: &Recipe) -> Bootstrap {
-    Bootstrap { draws: recipe.eval.bootstrap_draws, seed: recipe.train.seed }
+    Bootstrap {
+        draws: recipe.eval.bootstrap_draws,
+        seed: recipe.train.seed,
+    }
 }
 
 /// The report of an evaluation that took `wall_time`.
 pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Result<Report> {
-    let Evaluated { recipe, dataset, judged, split, .. } = evaluated;
+    let Evaluated {
+        recipe,
+        dataset,
+        judged,
+        split,
+        ..
+    } = evaluated;
     let train_counts = dataset.class_counts(Split::Train);
-    let figures = classify(dataset.classes.names(), &train_counts, &judged.scored, &bootstrap(recipe))?;
+    let figures = classify(
+        dataset.classes.names(),
+        &train_counts,
+        &judged.scored,
+        &bootstrap(recipe),
+    )?;
     let mut report = Report::new(&recipe.name, split.name(), figures);
     report.headline = "macro_f1".to_owned();
     report.chosen_on_this_split = evaluated.chosen_on_this_split;
@@ -49,7 +65,14 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
     if let Some(run) = evaluated.run {
         facts.push(("run".to_owned(), run.id()));
     }
-    facts.push(("processor".to_owned(), format!("{}, {} threads", machine::cpu_name(), machine::num_threads())));
+    facts.push((
+        "processor".to_owned(),
+        format!(
+            "{}, {} threads",
+            machine::cpu_name(),
+            machine::num_threads()
+        ),
+    ));
     report.origin = Origin {
         command: evaluated.command.clone(),
         seed: recipe.train.seed,
@@ -70,7 +93,10 @@ fn data_section(evaluated: &Evaluated<'_>) -> DataSection {
         .map(|split| (split, dataset.indices(split)))
         .filter(|(_, indices)| !indices.is_empty())
         .map(|(split, indices)| {
-            let groups: BTreeSet<_> = indices.iter().filter_map(|&idx| dataset.items[idx].group.as_ref()).collect();
+            let groups: BTreeSet<_> = indices
+                .iter()
+                .filter_map(|&idx| dataset.items[idx].group.as_ref())
+                .collect();
             SplitCounts {
                 split: split.name().to_owned(),
                 items: indices.len(),
@@ -85,7 +111,10 @@ fn data_section(evaluated: &Evaluated<'_>) -> DataSection {
         splits,
         notes: dataset.notes.clone(),
         skipped: skipped
-            .map(|skipped| Skipped { item: skipped.id.clone(), reason: skipped.reason.clone() })
+            .map(|skipped| Skipped {
+                item: skipped.id.clone(),
+                reason: skipped.reason.clone(),
+            })
             .collect(),
     }
 }
@@ -93,7 +122,8 @@ fn data_section(evaluated: &Evaluated<'_>) -> DataSection {
 /// The curves of `metrics.csv`.
 fn curves(run: &Run) -> Result<Vec<Curve>> {
     let path = run.dir().join("metrics.csv");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let header = rows.next().unwrap_or_default();
     let rows: Vec<_> = rows.collect();
@@ -105,9 +135,16 @@ fn curves(run: &Run) -> Result<Vec<Curve>> {
             _ => return None,
         };
         let value = |row: &Vec<&str>, column: usize| row.get(column)?.parse::<f64>().ok();
-        let points: Vec<_> = rows.iter().filter_map(|row| Some((value(row, 0)?, value(row, column)?))).collect();
+        let points: Vec<_> = rows
+            .iter()
+            .filter_map(|row| Some((value(row, 0)?, value(row, column)?)))
+            .collect();
         let name = name.replace("val_", "validation ").replace('_', " ");
-        (!points.is_empty()).then_some(Curve { name, panel, points })
+        (!points.is_empty()).then_some(Curve {
+            name,
+            panel,
+            points,
+        })
     };
     Ok(header.iter().enumerate().filter_map(curve).collect())
 }

@@ -7,7 +7,9 @@ use sysinfo::{Disks, System};
 /// Highest resident memory of this process so far, in bytes; `None` where the system does not say.
 pub(crate) fn peak_memory_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -24,8 +26,12 @@ pub(crate) fn free_disk_bytes(path: &Path) -> Option<u64> {
     let path = fs::canonicalize(path).ok()?;
     let disks = Disks::new_with_refreshed_list().ok()?;
     // The deepest mount point above the path is the disk that holds it.
-    let holder = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
-    holder.max_by_key(|disk| disk.mount_point().components().count()).map(sysinfo::Disk::available_space)
+    let holder = disks
+        .iter()
+        .filter(|disk| path.starts_with(disk.mount_point()));
+    holder
+        .max_by_key(|disk| disk.mount_point().components().count())
+        .map(sysinfo::Disk::available_space)
 }
 
 /// The processor's name.
@@ -54,11 +60,18 @@ pub(crate) fn cpu_features() -> Vec<&'static str> {
             ("avx512bw", is_x86_feature_detected!("avx512bw")),
             ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
         ];
-        found.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
+        found
+            .into_iter()
+            .filter_map(|(name, is_there)| is_there.then_some(name))
+            .collect()
     }
     #[cfg(target_arch = "aarch64")]
     {
-        if std::arch::is_aarch64_feature_detected!("neon") { vec!["neon"] } else { Vec::new() }
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            vec!["neon"]
+        } else {
+            Vec::new()
+        }
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
@@ -69,7 +82,11 @@ pub(crate) fn cpu_features() -> Vec<&'static str> {
 /// A number of bytes for people.
 pub(crate) fn readable_bytes(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
-    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+    if mib < 1024.0 {
+        format!("{mib:.0} MiB")
+    } else {
+        format!("{:.1} GiB", mib / 1024.0)
+    }
 }
 
 /// A number of seconds for people.

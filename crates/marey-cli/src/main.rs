@@ -45,7 +45,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Trains, judges and deploys video event recognisers.
 #[derive(Debug, Parser)]
-#[command(name = "marey", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "marey",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -78,6 +83,8 @@ enum Command {
 enum Outcome {
     /// Done.
     Done,
+    /// Some inputs could not be read; each was told.
+    SomeFailed,
     /// A signal ended it; what was done is saved.
     Interrupted,
 }
@@ -85,7 +92,11 @@ enum Outcome {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("MAREY_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .without_time()
+        .init();
     let result = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(&args),
@@ -98,6 +109,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(2),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

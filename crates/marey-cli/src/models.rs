@@ -24,15 +24,27 @@ struct Row {
 pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let rows: Vec<Row> = Arch::ALL
         .iter()
-        .map(|arch| Row { arch: arch.name(), parameters: arch.num_parameters(), paper: arch.paper() })
+        .map(|arch| Row {
+            arch: arch.name(),
+            parameters: arch.num_parameters(),
+            paper: arch.paper(),
+        })
         .collect();
     if args.json {
         output::json(&rows)?;
         return Ok(Outcome::Done);
     }
     output::line("model.arch                 parameters (2 classes)  paper")?;
-    for Row { arch, parameters, paper } in rows {
-        output::line(format!("{arch:<24} {:>17.2} M       {paper}", parameters as f64 / 1e6))?;
+    for Row {
+        arch,
+        parameters,
+        paper,
+    } in rows
+    {
+        output::line(format!(
+            "{arch:<24} {:>17.2} M       {paper}",
+            parameters as f64 / 1e6
+        ))?;
     }
     Ok(Outcome::Done)
 }

@@ -42,7 +42,9 @@ pub(crate) fn error(error: &anyhow::Error) {
 /// Whether the reader of stdout went away, which is its right.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_pipe))
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_pipe))
 }
 
 /// Writes the file `path` whole or not at all: under another name first, then renamed.

@@ -52,7 +52,10 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome> {
-    let windowing = args.window.map(|length| Windowing::new(length, args.hop)).transpose()?;
+    let windowing = args
+        .window
+        .map(|length| Windowing::new(length, args.hop))
+        .transpose()?;
     let chosen = args.device.choose()?;
     let predictor = Predictor::open(&args.bundle, args.batch, &chosen.device)?;
     let sources = sources(&args.paths)?;
@@ -60,7 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let (mut predictions, mut failures) = (Vec::new(), Vec::new());
     for (idx, source) in sources.iter().enumerate() {
         bar.show("predicting", idx, sources.len(), "");
-        match predictor.predict(source, args.top, windowing.as_ref(), &OpenOptions::default()) {
+        match predictor.predict(
+            source,
+            args.top,
+            windowing.as_ref(),
+            &OpenOptions::default(),
+        ) {
             Ok(prediction) => predictions.push(prediction),
             Err(error) => failures.push(anyhow::Error::new(error)),
         }
@@ -74,8 +82,15 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     for failure in &failures {
         output::error(failure);
     }
-    ensure!(failures.is_empty(), "{} of {} sources could not be read", failures.len(), sources.len());
-    Ok(Outcome::Done)
+    if failures.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    output::note(format!(
+        "{} of {} sources could not be read",
+        failures.len(),
+        sources.len()
+    ));
+    Ok(Outcome::SomeFailed)
 }
 
 /// The sources that `paths` name: each file and image folder itself, and what folders hold at any depth, in order.
@@ -88,7 +103,11 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         } else {
             found.push(path.clone());
         }
-        ensure!(found.len() > before, "{} holds no video, image folder, array or recording", path.display());
+        ensure!(
+            found.len() > before,
+            "{} holds no video, image folder, array or recording",
+            path.display()
+        );
     }
     Ok(found)
 }
@@ -96,7 +115,10 @@ fn sources(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 fn search(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let context = || format!("cannot look into {}", dir.display());
     let entries = std::fs::read_dir(dir).with_context(context)?;
-    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().with_context(context)?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(context)?;
     paths.sort();
     for path in paths {
         if media::is_media(&path) {
@@ -110,8 +132,15 @@ fn search(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 
 fn print_table(predictions: &[Prediction]) -> Result<()> {
     for prediction in predictions {
-        let top = prediction.top.iter().map(|guess| format!("{} {:.3}", guess.class, guess.score));
-        output::line(format!("{}: {}", prediction.path.display(), top.collect::<Vec<_>>().join(", ")))?;
+        let top = prediction
+            .top
+            .iter()
+            .map(|guess| format!("{} {:.3}", guess.class, guess.score));
+        output::line(format!(
+            "{}: {}",
+            prediction.path.display(),
+            top.collect::<Vec<_>>().join(", ")
+        ))?;
         for window in &prediction.windows {
             let best = &window.top[0];
             // A bar of twenty cells: how sure, at a glance.
@@ -138,10 +167,22 @@ fn print_csv(predictions: &[Prediction], by_window: bool) -> Result<()> {
             for window in &prediction.windows {
                 let (start, end) = (window.start_sec.to_string(), window.end_sec.to_string());
                 let best = &window.top[0];
-                writer.write_record([&path, start.as_str(), &end, &best.class, &best.score.to_string()])?;
+                writer.write_record([
+                    &path,
+                    start.as_str(),
+                    &end,
+                    &best.class,
+                    &best.score.to_string(),
+                ])?;
             }
         } else {
-            writer.write_record([&path, "", "", &prediction.class, &prediction.confidence.to_string()])?;
+            writer.write_record([
+                &path,
+                "",
+                "",
+                &prediction.class,
+                &prediction.confidence.to_string(),
+            ])?;
         }
     }
     let text = String::from_utf8(writer.into_inner()?)?;

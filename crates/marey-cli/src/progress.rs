@@ -25,11 +25,23 @@ impl Bar {
     /// A bar at zero. `unit` is what is counted, in the plural.
     pub(crate) fn new(unit: &str) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
-        let target = if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if is_terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(0), target);
         let template = format!("{{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit} {{msg}}");
-        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid").progress_chars("=> "));
-        Self { bar, is_terminal, last_line: Instant::now() }
+        bar.set_style(
+            ProgressStyle::with_template(&template)
+                .expect("the template is valid")
+                .progress_chars("=> "),
+        );
+        Self {
+            bar,
+            is_terminal,
+            last_line: Instant::now(),
+        }
     }
 
     /// Shows `done` of `total`, with a word before and after.
@@ -67,14 +79,24 @@ pub(crate) struct RunProgress {
 impl RunProgress {
     /// For a run whose recipe watches `monitor`; `label` begins every line.
     pub(crate) fn new(monitor: Monitor, label: &str) -> Self {
-        Self { bar: Bar::new("batches"), monitor, label: label.to_owned() }
+        Self {
+            bar: Bar::new("batches"),
+            monitor,
+            label: label.to_owned(),
+        }
     }
 }
 
 impl Observer for RunProgress {
     fn on_event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Step { record, num_epochs, batches_done, num_batches, time_left } => {
+            Event::Step {
+                record,
+                num_epochs,
+                batches_done,
+                num_batches,
+                time_left,
+            } => {
                 let prefix = format!("{}epoch {}/{num_epochs}", self.label, record.epoch);
                 let message = format!(
                     "loss {:.3}, {:.1} clips/s, {} left",
@@ -82,14 +104,29 @@ impl Observer for RunProgress {
                     record.clips_per_sec,
                     readable_secs(time_left.as_secs_f64())
                 );
-                self.bar.show(&prefix, *batches_done, *num_batches, &message);
+                self.bar
+                    .show(&prefix, *batches_done, *num_batches, &message);
             }
-            Event::Validating { clips_done, num_clips } => {
-                self.bar.show(&format!("{}validating", self.label), *clips_done, *num_clips, "");
+            Event::Validating {
+                clips_done,
+                num_clips,
+            } => {
+                self.bar.show(
+                    &format!("{}validating", self.label),
+                    *clips_done,
+                    *num_clips,
+                    "",
+                );
             }
-            Event::Epoch { record, num_epochs, is_best } => {
+            Event::Epoch {
+                record,
+                num_epochs,
+                is_best,
+            } => {
                 let validation = record.validation.map_or_else(String::new, |figures| {
-                    let position = Monitor::ALL.iter().position(|&figure| figure == self.monitor);
+                    let position = Monitor::ALL
+                        .iter()
+                        .position(|&figure| figure == self.monitor);
                     let value = figures[position.expect("ALL holds every figure")];
                     let best = if *is_best { " (best)" } else { "" };
                     format!(", validation {} {value:.3}{best}", self.monitor.name())

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use marey::{
-    data::{Dataset, Frames, Loader, LoaderConfig, PackedStore, Split, SplitBy, Unreadable, unreadable_sources},
+    data::{
+        Dataset, Frames, Loader, LoaderConfig, PackedStore, Split, SplitBy, Unreadable,
+        unreadable_sources,
+    },
     eval::{Report, Scored, compare},
     infer::{Judged, Predictor, Task, judge},
     media::OpenOptions,
@@ -55,7 +58,10 @@ pub(crate) fn prepare(recipe: &Recipe) -> Result<Prepared> {
         output::note(format!("note: {note}"));
     }
     let train = dataset.indices(Split::Train);
-    ensure!(!train.is_empty(), "no item is in the training split: check data.split in the recipe");
+    ensure!(
+        !train.is_empty(),
+        "no item is in the training split: check data.split in the recipe"
+    );
     let frames = match &recipe.data.packed {
         Some(path) => Frames::Packed(Arc::new(PackedStore::open(path)?)),
         None => {
@@ -63,7 +69,34 @@ pub(crate) fn prepare(recipe: &Recipe) -> Result<Prepared> {
             Frames::Files(OpenOptions::default())
         }
     };
+    read_one_clip(recipe, &dataset, &frames)?;
     Ok(Prepared { dataset, frames })
+}
+
+/// Reads a clip of the first training item, so that settings that do not fit the data, or a store of other data, are found
+/// before a run folder is made.
+fn read_one_clip(recipe: &Recipe, dataset: &Arc<Dataset>, frames: &Frames) -> Result<()> {
+    let first = dataset.indices(Split::Train)[0];
+    let config = LoaderConfig {
+        batch: 1,
+        workers: 0,
+        ..LoaderConfig::default()
+    };
+    let (sampling, preprocess) = (recipe.sampling.clone(), recipe.preprocess.clone());
+    let loader = Loader::new(
+        Arc::clone(dataset),
+        vec![first],
+        sampling,
+        preprocess,
+        config,
+        frames.clone(),
+    )?;
+    let clip = loader.views().next().transpose();
+    // Where unreadable items may be left out, the loader of the run finds and lists them.
+    if recipe.data.unreadable == Unreadable::Stop {
+        clip?;
+    }
+    Ok(())
 }
 
 /// Finds sources that cannot even be opened before a run folder is made. Those that the recipe allows to leave out are left
@@ -77,7 +110,11 @@ fn check_sources(dataset: &Dataset, unreadable: Unreadable) -> Result<()> {
         return Ok(());
     }
     let (first, others) = (failed.remove(0), failed.len());
-    let others = if others > 0 { format!(", and {others} more sources cannot either") } else { String::new() };
+    let others = if others > 0 {
+        format!(", and {others} more sources cannot either")
+    } else {
+        String::new()
+    };
     Err(anyhow::Error::new(first).context(format!(
         "an item cannot be read{others}; to leave such items out and have them listed, set data.unreadable = \"skip\""
     )))
@@ -85,7 +122,9 @@ fn check_sources(dataset: &Dataset, unreadable: Unreadable) -> Result<()> {
 
 /// The split that the report is about: the test split, else the validation split.
 pub(crate) fn judged_split(dataset: &Dataset) -> Option<Split> {
-    [Split::Test, Split::Validation].into_iter().find(|&split| !dataset.indices(split).is_empty())
+    [Split::Test, Split::Validation]
+        .into_iter()
+        .find(|&split| !dataset.indices(split).is_empty())
 }
 
 /// A run that is being made.
@@ -127,7 +166,9 @@ impl Job<'_> {
 
     /// Trains, writes the bundle, and scores the judged split through it. `None` when it was interrupted.
     pub(crate) fn execute(&self) -> Result<Option<Finished>> {
-        let train_loader = self.loader(Split::Train)?.context("the training split is empty")?;
+        let train_loader = self
+            .loader(Split::Train)?
+            .context("the training split is empty")?;
         let validation = self.loader(Split::Validation)?;
         let setup = Setup {
             recipe: self.recipe,
@@ -145,26 +186,45 @@ impl Job<'_> {
         }
         self.write_bundle(&trained)?;
         let Some(split) = judged_split(&self.data.dataset) else {
-            return Ok(Some(Finished { trained, judged: None }));
+            return Ok(Some(Finished {
+                trained,
+                judged: None,
+            }));
         };
-        let predictor = Predictor::open(&self.run.bundle(), self.recipe.train.batch, &self.chosen.device)?;
+        let predictor = Predictor::open(
+            &self.run.bundle(),
+            self.recipe.train.batch,
+            &self.chosen.device,
+        )?;
         let judged = self.judge(&predictor, split)?;
-        Ok(Some(Finished { trained, judged: Some((split, judged)) }))
+        Ok(Some(Finished {
+            trained,
+            judged: Some((split, judged)),
+        }))
     }
 
     fn judge(&self, predictor: &Predictor, split: Split) -> Result<Judged> {
         let mut bar = Bar::new("clips");
         let prefix = format!("{}judging on {}", self.label, split.name());
-        let judged = judge(predictor, self.data.task(self.recipe, split), &mut |done, total| {
-            bar.show(&prefix, done, total, "");
-        })?;
+        let judged = judge(
+            predictor,
+            self.data.task(self.recipe, split),
+            &mut |done, total| {
+                bar.show(&prefix, done, total, "");
+            },
+        )?;
         Ok(judged)
     }
 
     fn write_bundle(&self, trained: &Trained) -> Result<()> {
         let dataset = &self.data.dataset;
         let num_items = |split| dataset.indices(split).len();
-        let name = self.recipe.data.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = self
+            .recipe
+            .data
+            .path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         let provenance = Provenance {
             recipe: self.recipe.name.clone(),
             run: self.run.id(),
@@ -193,10 +253,19 @@ impl Job<'_> {
 
 /// How the splits of a recipe are made, for the card.
 fn split_in_words(recipe: &Recipe) -> String {
-    let group = recipe.data.group.as_deref().or(recipe.data.group_pattern.as_deref()).unwrap_or("source");
+    let group = recipe
+        .data
+        .group
+        .as_deref()
+        .or(recipe.data.group_pattern.as_deref())
+        .unwrap_or("source");
     match recipe.data.split.by {
-        SplitBy::Group => format!("by group ({group}), seed {}", recipe.data.split.shares().seed),
-        SplitBy::Auto | SplitBy::Given => "the data's own".to_owned(),
+        SplitBy::Group => format!(
+            "by group ({group}), seed {}",
+            recipe.data.split.shares().seed
+        ),
+        SplitBy::Given => "the data's own".to_owned(),
+        SplitBy::Auto => format!("the data's own, or by group ({group}) where it has none"),
     }
 }
 
@@ -222,9 +291,20 @@ pub(crate) fn train_and_report(
 ) -> Result<Outcome> {
     let started = Instant::now();
     let command = command.to_owned();
-    let job = Job { recipe, data, run, start, chosen, command: command.clone(), label: String::new() };
+    let job = Job {
+        recipe,
+        data,
+        run,
+        start,
+        chosen,
+        command: command.clone(),
+        label: String::new(),
+    };
     let Some(finished) = job.execute()? else {
-        output::note(format!("stopped; go on with: marey train --resume {}", run.dir().display()));
+        output::note(format!(
+            "stopped; go on with: marey train --resume {}",
+            run.dir().display()
+        ));
         return Ok(Outcome::Interrupted);
     };
     let Some((split, judged)) = finished.judged else {
@@ -236,7 +316,10 @@ pub(crate) fn train_and_report(
         true => match single_frame(&job)? {
             Some(scored) => Some(scored),
             None => {
-                output::note(format!("stopped; go on with: marey train --resume {}", run.dir().display()));
+                output::note(format!(
+                    "stopped; go on with: marey train --resume {}",
+                    run.dir().display()
+                ));
                 return Ok(Outcome::Interrupted);
             }
         },
@@ -248,7 +331,8 @@ pub(crate) fn train_and_report(
             dataset: &data.dataset,
             judged: &judged,
             split,
-            chosen_on_this_split: split == Split::Validation && finished.trained.select == Select::Best,
+            chosen_on_this_split: split == Split::Validation
+                && finished.trained.select == Select::Best,
             command,
             chosen,
             run: Some(run),
@@ -263,7 +347,12 @@ pub(crate) fn train_and_report(
     if finished.trained.select == Select::Best {
         report.chosen_epoch = finished.trained.best.map(|best| best.epoch as f64);
     }
-    finish(run, &report, &judged.scored, finished.trained.progress.seconds)
+    finish(
+        run,
+        &report,
+        &judged.scored,
+        finished.trained.progress.seconds,
+    )
 }
 
 /// The same recipe on clips of one frame, in the folder `single-frame` of the run: its scores of the same items.
@@ -273,7 +362,11 @@ fn single_frame(job: &Job<'_>) -> Result<Option<Vec<Scored>>> {
     recipe.sampling.frames = 1;
     recipe.eval.single_frame_baseline = false;
     let run = single_frame_run(job.run.dir(), &recipe)?;
-    let start = if job.start == Start::Resume { Start::Resume } else { Start::Fresh };
+    let start = if job.start == Start::Resume {
+        Start::Resume
+    } else {
+        Start::Fresh
+    };
     let job = Job {
         recipe: &recipe,
         data: job.data,
@@ -284,20 +377,32 @@ fn single_frame(job: &Job<'_>) -> Result<Option<Vec<Scored>>> {
         label: "single frames: ".to_owned(),
     };
     let finished = job.execute()?;
-    Ok(finished.map(|finished| finished.judged.map(|(_, judged)| judged.scored).unwrap_or_default()))
+    Ok(finished.map(|finished| {
+        finished
+            .judged
+            .map(|(_, judged)| judged.scored)
+            .unwrap_or_default()
+    }))
 }
 
 /// The run folder of the baseline: the one that is there, when a run is resumed.
 fn single_frame_run(dir: &Path, recipe: &Recipe) -> Result<Run> {
     let there = dir.join("single-frame-1");
-    if there.is_dir() { Ok(Run::open(&there)?) } else { Ok(Run::create(dir, recipe)?) }
+    if there.is_dir() {
+        Ok(Run::open(&there)?)
+    } else {
+        Ok(Run::create(dir, recipe)?)
+    }
 }
 
 /// Writes the report and says where everything is.
 fn finish(run: &Run, report: &Report, scored: &[Scored], seconds: f64) -> Result<Outcome> {
     report.save(run.dir())?;
     let predictions = run.dir().join("predictions.csv");
-    output::write_file(&predictions, &marey::eval::predictions_csv(&report.classification.classes, scored))?;
+    output::write_file(
+        &predictions,
+        &marey::eval::predictions_csv(&report.classification.classes, scored),
+    )?;
     let mut log = EventLog::open(run)?;
     log.write("report", &json!({ "verdict": report.verdict() }))?;
     output::line(&report.classification)?;
@@ -311,7 +416,10 @@ fn finish(run: &Run, report: &Report, scored: &[Scored], seconds: f64) -> Result
 }
 
 fn places(run: &Run) -> [(&'static str, PathBuf); 2] {
-    [("report", run.dir().join("report.html")), ("bundle", run.bundle())]
+    [
+        ("report", run.dir().join("report.html")),
+        ("bundle", run.bundle()),
+    ]
 }
 
 /// Whether `dir` is there and holds anything.

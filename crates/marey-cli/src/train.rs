@@ -25,7 +25,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RUN", conflicts_with = "recipe")]
     resume: Option<PathBuf>,
     /// Folder of run folders.
-    #[arg(long, value_name = "DIR", default_value = "runs", conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "runs",
+        conflicts_with = "resume"
+    )]
     runs: PathBuf,
     /// Print the JSON Schema of recipes, for editors, and do nothing else.
     #[arg(long)]
@@ -40,7 +45,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let chosen = args.device.choose()?;
-    let command = std::env::args().enumerate().map(|(idx, arg)| if idx == 0 { "marey".to_owned() } else { arg });
+    let command = std::env::args()
+        .enumerate()
+        .map(|(idx, arg)| if idx == 0 { "marey".to_owned() } else { arg });
     let command = command.collect::<Vec<_>>().join(" ");
     let (recipe, data, run, start) = match &args.resume {
         Some(dir) => {
@@ -55,7 +62,10 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
             (recipe, data, run, Start::Resume)
         }
         None => {
-            let path = args.recipe.as_deref().expect("clap asks for a recipe where there is no --resume");
+            let path = args
+                .recipe
+                .as_deref()
+                .expect("clap asks for a recipe where there is no --resume");
             let recipe = Recipe::read(path, &args.set)?;
             // Everything that can be wrong about the data is found before the run folder is made.
             let data = prepare(&recipe)?;

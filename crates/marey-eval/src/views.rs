@@ -19,7 +19,10 @@ pub struct ViewMean {
 impl ViewMean {
     /// No view yet, of `num_classes` scores each.
     pub fn new(num_classes: usize) -> Self {
-        Self { num_classes, sums: BTreeMap::new() }
+        Self {
+            num_classes,
+            sums: BTreeMap::new(),
+        }
     }
 
     /// Adds the scores of a view of item `item`.
@@ -28,7 +31,10 @@ impl ViewMean {
     /// If there is not one score a class.
     pub fn add(&mut self, item: usize, scores: &[f32]) {
         assert_eq!(scores.len(), self.num_classes, "one score a class");
-        let (sums, num_views) = self.sums.entry(item).or_insert_with(|| (vec![0.0; scores.len()], 0));
+        let (sums, num_views) = self
+            .sums
+            .entry(item)
+            .or_insert_with(|| (vec![0.0; scores.len()], 0));
         for (sum, &score) in sums.iter_mut().zip(scores) {
             *sum += f64::from(score);
         }
@@ -38,7 +44,12 @@ impl ViewMean {
     /// Every item that has a view, in rising order, with its mean scores.
     pub fn finish(self) -> Vec<(usize, Vec<f32>)> {
         let mean = |(item, (sums, num_views)): (usize, (Vec<f64>, usize))| {
-            (item, sums.iter().map(|sum| (sum / num_views as f64) as f32).collect())
+            (
+                item,
+                sums.iter()
+                    .map(|sum| (sum / num_views as f64) as f32)
+                    .collect(),
+            )
         };
         self.sums.into_iter().map(mean).collect()
     }

@@ -46,20 +46,39 @@ pub fn judge(
     same_classes(predictor.classes(), &task.dataset.classes)?;
     let card = predictor.card();
     let num_clips = task.indices.len() * card.sampling.views;
-    let Task { dataset, indices, config, frames, unreadable } = task;
-    let loader = Loader::new(dataset, indices, card.sampling.clone(), card.preprocess.clone(), config, frames)?
-        .with_unreadable(unreadable);
+    let Task {
+        dataset,
+        indices,
+        config,
+        frames,
+        unreadable,
+    } = task;
+    let loader = Loader::new(
+        dataset,
+        indices,
+        card.sampling.clone(),
+        card.preprocess.clone(),
+        config,
+        frames,
+    )?
+    .with_unreadable(unreadable);
     let scored = score_views(
         &loader,
         &mut |batch| predictor.scores(batch.pixels, batch.dims),
         &mut |clips_done| on_progress(clips_done, num_clips),
     )?;
-    Ok(Judged { scored, skipped: loader.skipped() })
+    Ok(Judged {
+        scored,
+        skipped: loader.skipped(),
+    })
 }
 
 fn same_classes(bundle: &ClassList, data: &ClassList) -> Result<(), Error> {
     if bundle == data {
         return Ok(());
     }
-    Err(Error::Classes { bundle: bundle.names().to_vec(), data: data.names().to_vec() })
+    Err(Error::Classes {
+        bundle: bundle.names().to_vec(),
+        data: data.names().to_vec(),
+    })
 }

@@ -63,7 +63,11 @@ impl Predictor {
     /// # Errors
     /// When the bundle cannot be read, is of another version, or its parts do not fit together.
     pub fn open(dir: &Path, batch: usize, device: &Device) -> Result<Self, Error> {
-        Ok(Self { bundle: Bundle::load(dir, device)?, batch: batch.max(1), device: device.clone() })
+        Ok(Self {
+            bundle: Bundle::load(dir, device)?,
+            batch: batch.max(1),
+            device: device.clone(),
+        })
     }
 
     /// What the bundle says about itself.
@@ -99,10 +103,15 @@ impl Predictor {
         let mut reader = marey_media::open(path, options)?;
         let backend = reader.info().backend.to_string();
         let timeline = reader.info().timeline.clone();
-        let spans = windowing.map_or_else(|| vec![timeline.span()], |windowing| windowing.spans(timeline.span()));
+        let spans = windowing.map_or_else(
+            || vec![timeline.span()],
+            |windowing| windowing.spans(timeline.span()),
+        );
         let scores = self.scores_of_spans(reader.as_mut(), &timeline, &spans)?;
         if scores.iter().flatten().any(|score| !score.is_finite()) {
-            return Err(Error::NonFinite { path: path.to_owned() });
+            return Err(Error::NonFinite {
+                path: path.to_owned(),
+            });
         }
         let mut mean = ViewMean::new(self.classes().len());
         scores.iter().for_each(|scores| mean.add(0, scores));
@@ -113,7 +122,9 @@ impl Predictor {
             end_sec: span.end().as_secs(),
             top: self.guesses(scores, top),
         };
-        let windows = windowing.map(|_| spans.iter().zip(&scores).map(window).collect()).unwrap_or_default();
+        let windows = windowing
+            .map(|_| spans.iter().zip(&scores).map(window).collect())
+            .unwrap_or_default();
         Ok(Prediction {
             path: path.to_owned(),
             class: best[0].class.clone(),
@@ -135,7 +146,12 @@ impl Predictor {
         let plans: Vec<(usize, ClipPlan)> = spans
             .iter()
             .enumerate()
-            .flat_map(|(idx, &span)| sampling.plan_views(timeline, span).into_iter().map(move |plan| (idx, plan)))
+            .flat_map(|(idx, &span)| {
+                sampling
+                    .plan_views(timeline, span)
+                    .into_iter()
+                    .map(move |plan| (idx, plan))
+            })
             .collect();
         let mut means = ViewMean::new(self.classes().len());
         for plans in plans.chunks(self.batch) {
@@ -153,14 +169,21 @@ impl Predictor {
                 means.add(*idx, &scores);
             }
         }
-        Ok(means.finish().into_iter().map(|(_, scores)| scores).collect())
+        Ok(means
+            .finish()
+            .into_iter()
+            .map(|(_, scores)| scores)
+            .collect())
     }
 
     fn guesses(&self, scores: &[f32], top: usize) -> Vec<Guess> {
         let mut order: Vec<usize> = (0..scores.len()).collect();
         // Stable: of equal scores the earlier class comes first, as in evaluation.
         order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-        let guess = |&idx: &usize| Guess { class: self.classes().name(idx).to_owned(), score: scores[idx] };
+        let guess = |&idx: &usize| Guess {
+            class: self.classes().name(idx).to_owned(),
+            score: scores[idx],
+        };
         order.iter().take(top.max(1)).map(guess).collect()
     }
 }

@@ -21,7 +21,9 @@ impl Windowing {
     pub fn new(length_sec: f64, hop_sec: Option<f64>) -> Result<Self, Error> {
         let duration = |name: &str, secs: f64| match Duration::try_from_secs_f64(secs) {
             Ok(duration) if duration >= Duration::from_millis(1) => Ok(duration),
-            _ => Err(Error::Windowing(format!("--{name} {secs}: expected a number of seconds of at least 0.001"))),
+            _ => Err(Error::Windowing(format!(
+                "--{name} {secs}: expected a number of seconds of at least 0.001"
+            ))),
         };
         let length = duration("window", length_sec)?;
         let hop = hop_sec.map_or(Ok(length), |secs| duration("hop", secs))?;
@@ -57,9 +59,17 @@ mod tests {
     fn check(length_sec: f64, hop_sec: Option<f64>, whole_sec: f64, expect: &[(f64, f64)]) {
         let at = |secs| Timestamp::from_secs(secs).expect("finite");
         let whole = Span::new(at(0.0), at(whole_sec)).expect("not empty");
-        let spans = Windowing::new(length_sec, hop_sec).expect("valid").spans(whole);
-        let found: Vec<_> = spans.iter().map(|span| (span.start().as_secs(), span.end().as_secs())).collect();
-        assert_eq!(found, expect, "window {length_sec}, hop {hop_sec:?} of {whole_sec} s");
+        let spans = Windowing::new(length_sec, hop_sec)
+            .expect("valid")
+            .spans(whole);
+        let found: Vec<_> = spans
+            .iter()
+            .map(|span| (span.start().as_secs(), span.end().as_secs()))
+            .collect();
+        assert_eq!(
+            found, expect,
+            "window {length_sec}, hop {hop_sec:?} of {whole_sec} s"
+        );
     }
 
     #[test]

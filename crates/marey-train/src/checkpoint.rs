@@ -38,7 +38,9 @@ pub struct Progress {
 ///
 /// A crash between the two renames of [`save`] leaves the checkpoint before under its spare name.
 pub(crate) fn find(dir: &Path, name: &str) -> Option<PathBuf> {
-    [dir.join(name), spare(dir, name)].into_iter().find(|path| path.is_dir())
+    [dir.join(name), spare(dir, name)]
+        .into_iter()
+        .find(|path| path.is_dir())
 }
 
 /// Writes the checkpoint `name` into `dir`. `optimizer` is left out where only the weights are wanted.
@@ -49,16 +51,26 @@ pub(crate) fn save(
     optimizer: Option<&ModuleOptimizer>,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let (fresh, place, spare) = (dir.join(format!(".{name}.new")), dir.join(name), spare(dir, name));
+    let (fresh, place, spare) = (
+        dir.join(format!(".{name}.new")),
+        dir.join(name),
+        spare(dir, name),
+    );
     let failed = |path: &Path, error: &dyn std::fmt::Display| Error::Checkpoint {
         path: path.to_owned(),
         message: format!("cannot write it: {error}. Free space on the disk and resume the run"),
     };
     remove_if_there(&fresh)?;
     fs::create_dir_all(&fresh).map_err(Error::io("create the folder", &fresh))?;
-    model.clone().into_record().save(fresh.join("model")).map_err(|error| failed(&fresh, &error))?;
+    model
+        .clone()
+        .into_record()
+        .save(fresh.join("model"))
+        .map_err(|error| failed(&fresh, &error))?;
     if let Some(optimizer) = optimizer {
-        optimizer.save(fresh.join("optimizer")).map_err(|error| failed(&fresh, &error))?;
+        optimizer
+            .save(fresh.join("optimizer"))
+            .map_err(|error| failed(&fresh, &error))?;
     }
     let text = serde_json::to_string_pretty(progress).map_err(|error| failed(&fresh, &error))?;
     let path = fresh.join("progress.json");
@@ -78,7 +90,9 @@ pub(crate) fn load(
     optimizer: ModuleOptimizer,
 ) -> Result<(Model, ModuleOptimizer, Progress), Error> {
     let model = load_model(path, model)?;
-    let optimizer = optimizer.load(path.join("optimizer")).map_err(|error| unusable(path, &error))?;
+    let optimizer = optimizer
+        .load(path.join("optimizer"))
+        .map_err(|error| unusable(path, &error))?;
     let progress = path.join("progress.json");
     let text = fs::read_to_string(&progress).map_err(Error::io("read", &progress))?;
     let progress = serde_json::from_str(&text).map_err(|error| unusable(path, &error))?;
@@ -87,13 +101,17 @@ pub(crate) fn load(
 
 /// The weights of the checkpoint at `path`, in `model`, which must be of the same architecture.
 pub(crate) fn load_model(path: &Path, model: Model) -> Result<Model, Error> {
-    model.try_load_file(path.join("model")).map_err(|error| unusable(path, &error))
+    model
+        .try_load_file(path.join("model"))
+        .map_err(|error| unusable(path, &error))
 }
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::Checkpoint {
         path: path.to_owned(),
-        message: format!("cannot be used: {error}. Start a new run, or resume from another checkpoint"),
+        message: format!(
+            "cannot be used: {error}. Start a new run, or resume from another checkpoint"
+        ),
     }
 }
 

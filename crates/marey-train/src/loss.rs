@@ -34,8 +34,17 @@ impl ClassWeights {
         match self {
             Self::None => None,
             Self::Balanced => {
-                let (total, k) = (train_counts.iter().sum::<usize>() as f32, train_counts.len() as f32);
-                let weight = |&count: &usize| if count == 0 { 0.0 } else { total / (k * count as f32) };
+                let (total, k) = (
+                    train_counts.iter().sum::<usize>() as f32,
+                    train_counts.len() as f32,
+                );
+                let weight = |&count: &usize| {
+                    if count == 0 {
+                        0.0
+                    } else {
+                        total / (k * count as f32)
+                    }
+                };
                 Some(train_counts.iter().map(weight).collect())
             }
         }
@@ -63,17 +72,24 @@ pub fn cross_entropy(
     let [b, k] = logits.dims();
     assert_eq!(targets.dims(), [b], "one target an item");
     let log_probs = log_softmax(logits, 1);
-    let hit = log_probs.clone().gather(1, targets.clone().unsqueeze_dim(1)).squeeze_dim::<1>(1);
+    let hit = log_probs
+        .clone()
+        .gather(1, targets.clone().unsqueeze_dim(1))
+        .squeeze_dim::<1>(1);
     let (hit, spread, total) = match weights {
         None => (hit, log_probs.sum_dim(1).squeeze_dim::<1>(1), None),
         Some(weights) => {
             assert_eq!(weights.dims(), [k], "one weight a class");
             let of_target = weights.clone().select(0, targets);
-            let spread = (log_probs * weights.clone().unsqueeze::<2>()).sum_dim(1).squeeze_dim::<1>(1);
+            let spread = (log_probs * weights.clone().unsqueeze::<2>())
+                .sum_dim(1)
+                .squeeze_dim::<1>(1);
             (hit * of_target.clone(), spread, Some(of_target.sum()))
         }
     };
-    let sum = -(hit.mul_scalar(1.0 - label_smoothing) + spread.mul_scalar(label_smoothing / k as f64)).sum();
+    let sum = -(hit.mul_scalar(1.0 - label_smoothing)
+        + spread.mul_scalar(label_smoothing / k as f64))
+    .sum();
     match total {
         None => sum.div_scalar(b as f64),
         Some(total) => sum / total,
@@ -91,25 +107,35 @@ mod tests {
         let device = Device::flex();
         // (weighted, label smoothing, torch.nn.functional.cross_entropy of PyTorch 2.15.0), by reference/loss_golden.py.
         let golden = [
-            (false, 0.0, 1.625_152_9),
-            (false, 0.1, 1.618_486_3),
-            (false, 0.5, 1.591_819_5),
-            (true, 0.0, 1.123_707_4),
-            (true, 0.1, 1.240_027_8),
-            (true, 0.5, 1.705_309_4),
+            (false, 0.0, 1.625_153),
+            (false, 0.1, 1.618_486),
+            (false, 0.5, 1.591_82),
+            (true, 0.0, 1.123_707),
+            (true, 0.1, 1.240_028),
+            (true, 0.5, 1.705_309),
         ];
         for (weighted, smoothing, expect) in golden {
-            let logits = Tensor::<2>::from_floats([[1.0, -0.5, 2.0], [0.3, 0.2, -1.0], [-2.0, 1.5, 0.0]], &device);
+            let logits = Tensor::<2>::from_floats(
+                [[1.0, -0.5, 2.0], [0.3, 0.2, -1.0], [-2.0, 1.5, 0.0]],
+                &device,
+            );
             let targets = Tensor::<1, Int>::from_ints([2, 0, 0], &device);
             let weights = weighted.then(|| Tensor::<1>::from_floats([0.5, 2.0, 1.5], &device));
-            let loss = cross_entropy(logits, targets, weights.as_ref(), smoothing).into_scalar::<f32>();
-            assert!((loss - expect).abs() < 1e-5, "weighted {weighted}, smoothing {smoothing}: {loss} is not {expect}");
+            let loss =
+                cross_entropy(logits, targets, weights.as_ref(), smoothing).into_scalar::<f32>();
+            assert!(
+                (loss - expect).abs() < 1e-5,
+                "weighted {weighted}, smoothing {smoothing}: {loss} is not {expect}"
+            );
         }
     }
 
     #[test]
     fn balanced_weights_make_classes_count_alike() {
-        assert_eq!(ClassWeights::Balanced.weights(&[1, 3, 0]), Some(vec![4.0 / 3.0, 4.0 / 9.0, 0.0]));
+        assert_eq!(
+            ClassWeights::Balanced.weights(&[1, 3, 0]),
+            Some(vec![4.0 / 3.0, 4.0 / 9.0, 0.0])
+        );
         assert_eq!(ClassWeights::None.weights(&[1, 3]), None);
     }
 }

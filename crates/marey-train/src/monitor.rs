@@ -78,7 +78,9 @@ pub struct Watch {
 impl Watch {
     /// Takes in the figure of an epoch (counted from 1) and says whether it is the best so far.
     pub fn update(&mut self, monitor: Monitor, epoch: usize, value: f64, min_delta: f64) -> bool {
-        let is_best = self.best.is_none_or(|best| monitor.is_better(value, best.value, min_delta));
+        let is_best = self
+            .best
+            .is_none_or(|best| monitor.is_better(value, best.value, min_delta));
         if is_best {
             self.best = Some(Best { epoch, value });
             self.stale_epochs = 0;
@@ -101,7 +103,8 @@ mod tests {
     #[test]
     fn patience_counts_epochs_without_a_better_figure() {
         let mut watch = Watch::default();
-        let is_best = [0.5, 0.6, 0.6, 0.55].map(|value| watch.update(Monitor::MacroF1, 1, value, 0.0));
+        let is_best =
+            [0.5, 0.6, 0.6, 0.55].map(|value| watch.update(Monitor::MacroF1, 1, value, 0.0));
         assert_eq!(is_best, [true, true, false, false]);
         assert!(watch.is_over(Some(2)) && !watch.is_over(Some(3)) && !watch.is_over(None));
     }

@@ -2,7 +2,10 @@
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig},
+    optim::{
+        AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
+    },
     tensor::Tensor,
 };
 use schemars::JsonSchema;
@@ -59,18 +62,30 @@ impl OptimizerConfig {
     /// A fresh optimiser.
     pub fn init(&self) -> ModuleOptimizer {
         match *self {
-            Self::AdamW { weight_decay, betas, .. } => AdamWConfig::new()
+            Self::AdamW {
+                weight_decay,
+                betas,
+                ..
+            } => AdamWConfig::new()
                 .with_beta_1(betas[0])
                 .with_beta_2(betas[1])
                 // PyTorch's default; Burn's is 1e-5.
                 .with_epsilon(1e-8)
                 .with_weight_decay(weight_decay)
                 .init(),
-            Self::Sgd { weight_decay, momentum, .. } => SgdConfig::new()
-                .with_weight_decay((weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)))
-                .with_momentum(
-                    (momentum > 0.0).then(|| MomentumConfig::new().with_momentum(momentum).with_dampening(0.0)),
+            Self::Sgd {
+                weight_decay,
+                momentum,
+                ..
+            } => SgdConfig::new()
+                .with_weight_decay(
+                    (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)),
                 )
+                .with_momentum((momentum > 0.0).then(|| {
+                    MomentumConfig::new()
+                        .with_momentum(momentum)
+                        .with_dampening(0.0)
+                }))
                 .init(),
         }
     }
@@ -89,7 +104,10 @@ pub(crate) fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Opti
             }
         }
     }
-    let mut norm = Norm { grads, squares: Vec::new() };
+    let mut norm = Norm {
+        grads,
+        squares: Vec::new(),
+    };
     model.visit(&mut norm);
     (!norm.squares.is_empty()).then(|| Tensor::cat(norm.squares, 0).sum().sqrt())
 }
@@ -132,10 +150,14 @@ mod tests {
     #[test]
     fn the_norm_is_taken_over_all_gradients() {
         let (linear, grads) = linear_with_grads();
-        let norm = global_norm(&linear, &grads).expect("a gradient").into_scalar::<f32>();
+        let norm = global_norm(&linear, &grads)
+            .expect("a gradient")
+            .into_scalar::<f32>();
         assert!((norm - 5.0).abs() < 1e-6);
         let halved = scale(&linear, grads, 0.5);
-        let norm = global_norm(&linear, &halved).expect("a gradient").into_scalar::<f32>();
+        let norm = global_norm(&linear, &halved)
+            .expect("a gradient")
+            .into_scalar::<f32>();
         assert!((norm - 2.5).abs() < 1e-6);
     }
 
@@ -143,23 +165,50 @@ mod tests {
     #[test]
     fn steps_equal_pytorch() {
         let cases = [
-            (OptimizerConfig::AdamW { lr: 0.1, weight_decay: 0.01, betas: [0.9, 0.999] }, ADAMW),
-            (OptimizerConfig::Sgd { lr: 0.1, weight_decay: 0.01, momentum: 0.9 }, SGD),
+            (
+                OptimizerConfig::AdamW {
+                    lr: 0.1,
+                    weight_decay: 0.01,
+                    betas: [0.9, 0.999],
+                },
+                ADAMW,
+            ),
+            (
+                OptimizerConfig::Sgd {
+                    lr: 0.1,
+                    weight_decay: 0.01,
+                    momentum: 0.9,
+                },
+                SGD,
+            ),
         ];
         for (config, expect) in cases {
             let device = Device::flex().autodiff();
             let mut linear = LinearConfig::new(2, 1).with_bias(false).init(&device);
-            linear.weight = Param::from_tensor(Tensor::<2>::from_floats([[1.0], [-2.0]], &device).require_grad());
+            linear.weight = Param::from_tensor(
+                Tensor::<2>::from_floats([[1.0], [-2.0]], &device).require_grad(),
+            );
             let mut optimizer = config.init();
             for _ in 0..3 {
-                let loss = linear.forward(Tensor::<2>::from_floats([[1.0, 0.25]], &device)).square().sum()
+                let loss = linear
+                    .forward(Tensor::<2>::from_floats([[1.0, 0.25]], &device))
+                    .square()
+                    .sum()
                     + linear.weight.val().square().sum();
                 let grads = GradientsParams::from_grads(loss.backward(), &linear);
                 linear = optimizer.step(config.lr(), linear, grads);
             }
-            let found = linear.weight.val().into_data().to_vec::<f32>().expect("f32 weights");
+            let found = linear
+                .weight
+                .val()
+                .into_data()
+                .try_into_vec::<f32>()
+                .expect("f32 weights");
             for (found, expect) in found.iter().zip(expect) {
-                assert!((found - expect).abs() < 1e-5, "{config:?}: {found} is not {expect}");
+                assert!(
+                    (found - expect).abs() < 1e-5,
+                    "{config:?}: {found} is not {expect}"
+                );
             }
         }
     }

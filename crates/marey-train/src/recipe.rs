@@ -135,7 +135,10 @@ pub struct EvalConfig {
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { bootstrap_draws: 1000, single_frame_baseline: false }
+        Self {
+            bootstrap_draws: 1000,
+            single_frame_baseline: false,
+        }
     }
 }
 
@@ -154,9 +157,14 @@ impl Recipe {
     /// When the file cannot be read, is no TOML, holds an unknown key or a value that cannot work.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, Error> {
         let text = fs::read_to_string(path).map_err(Error::io("read the recipe", path))?;
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("run");
-        Self::parse(&text, stem, overrides)
-            .map_err(|message| Error::Recipe { path: path.to_owned(), message })
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or("run");
+        Self::parse(&text, stem, overrides).map_err(|message| Error::Recipe {
+            path: path.to_owned(),
+            message,
+        })
     }
 
     /// The same from the text of a recipe; `name` serves where the recipe has none.
@@ -198,8 +206,15 @@ impl Recipe {
     }
 
     fn validate(&self) -> Result<(), String> {
-        if !self.name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
-            return Err(format!("name = \"{}\" names a folder: use letters, digits, `.`, `_` and `-`", self.name));
+        if !self
+            .name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        {
+            return Err(format!(
+                "name = \"{}\" names a folder: use letters, digits, `.`, `_` and `-`",
+                self.name
+            ));
         }
         let train = &self.train;
         let at_least_one = [
@@ -209,8 +224,14 @@ impl Recipe {
             ("train.workers", train.workers),
             ("train.prefetch", train.prefetch),
             ("train.log_steps", train.log_steps),
-            ("train.checkpoint_steps", train.checkpoint_steps.unwrap_or(1)),
-            ("train.keep_every_epochs", train.keep_every_epochs.unwrap_or(1)),
+            (
+                "train.checkpoint_steps",
+                train.checkpoint_steps.unwrap_or(1),
+            ),
+            (
+                "train.keep_every_epochs",
+                train.keep_every_epochs.unwrap_or(1),
+            ),
             ("train.patience", train.patience.unwrap_or(1)),
             ("eval.bootstrap_draws", self.eval.bootstrap_draws),
         ];
@@ -219,34 +240,67 @@ impl Recipe {
         }
         let in_range = [
             ("optimizer.lr", self.optimizer.lr(), 1e-12..=1e3),
-            ("loss.label_smoothing", self.loss.label_smoothing, 0.0..=0.999),
-            ("train.clip_norm", f64::from(train.clip_norm.unwrap_or(1.0)), 1e-12..=1e12),
+            (
+                "loss.label_smoothing",
+                self.loss.label_smoothing,
+                0.0..=0.999,
+            ),
+            (
+                "train.clip_norm",
+                f64::from(train.clip_norm.unwrap_or(1.0)),
+                1e-12..=1e12,
+            ),
             ("train.min_delta", train.min_delta, 0.0..=1e12),
         ];
-        if let Some((key, value, range)) = in_range.iter().find(|(_, value, range)| !range.contains(value)) {
-            return Err(format!("{key} is {value}, it must lie in {}..={}", range.start(), range.end()));
+        if let Some((key, value, range)) = in_range
+            .iter()
+            .find(|(_, value, range)| !range.contains(value))
+        {
+            return Err(format!(
+                "{key} is {value}, it must lie in {}..={}",
+                range.start(),
+                range.end()
+            ));
         }
-        if train.select == Some(Select::Last) && train.patience.is_some() {
-            return Err("train.patience has no effect with train.select = \"last\": remove one of them".into());
+        let without_effect = [
+            ("train.patience", train.patience.is_some()),
+            ("train.min_delta", train.min_delta > 0.0),
+            ("train.monitor", train.monitor != Monitor::default()),
+        ];
+        if train.select == Some(Select::Last)
+            && let Some((key, _)) = without_effect.iter().find(|(_, is_set)| *is_set)
+        {
+            return Err(format!(
+                "{key} has no effect with train.select = \"last\": remove one of them"
+            ));
         }
-        let (ScheduleConfig::Cosine { warmup_epochs, .. } | ScheduleConfig::Constant { warmup_epochs }) = self.schedule;
+        let (ScheduleConfig::Cosine { warmup_epochs, .. }
+        | ScheduleConfig::Constant { warmup_epochs }) = self.schedule;
         if !(0.0..train.epochs as f64).contains(&warmup_epochs) {
             return Err(format!(
                 "schedule.warmup_epochs is {warmup_epochs}, it must be at least 0 and less than train.epochs ({})",
                 train.epochs
             ));
         }
-        self.sampling.validate().map_err(|error| error.to_string())?;
-        self.preprocess.validate().map_err(|error| error.to_string())?;
+        self.sampling
+            .validate()
+            .map_err(|error| error.to_string())?;
+        self.augment
+            .validate(&self.preprocess)
+            .map_err(|error| error.to_string())?;
+        self.model.validate().map_err(|error| error.to_string())?;
+        self.preprocess
+            .validate()
+            .map_err(|error| error.to_string())?;
         Ok(())
     }
 }
 
 /// Sets one `section.key=value` in a table; a value that is no TOML is taken as a string.
 fn apply_override(table: &mut toml::Table, change: &str) -> Result<(), String> {
-    let (path, value) = change
-        .split_once('=')
-        .ok_or_else(|| format!("--set {change}: expected `section.key=value`, for example `train.epochs=5`"))?;
+    let (path, value) = change.split_once('=').ok_or_else(|| {
+        format!("--set {change}: expected `section.key=value`, for example `train.epochs=5`")
+    })?;
     let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
         .ok()
         .and_then(|mut parsed| parsed.remove("value"))
@@ -269,12 +323,16 @@ fn apply_override(table: &mut toml::Table, change: &str) -> Result<(), String> {
 fn with_nearest_key(error: &toml::de::Error) -> String {
     let text = error.to_string().trim_end().to_owned();
     let message = error.message();
-    let Some(rest) = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))
+    let Some(rest) = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))
     else {
         return text;
     };
     let mut quoted = rest.split('`').step_by(2);
-    let Some(wrong) = quoted.next() else { return text };
+    let Some(wrong) = quoted.next() else {
+        return text;
+    };
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     let nearest = known.iter().max_by(|a, b| {
         let likeness = |key: &str| strsim::jaro_winkler(key, wrong);
@@ -317,34 +375,84 @@ mod tests {
     #[test]
     fn defaults_are_filled_in_and_written_out() {
         let recipe = Recipe::parse(SMALL, "small", &[]).expect("valid");
-        assert_eq!((recipe.name.as_str(), recipe.train.accumulate, recipe.clips_per_step()), ("small", 1, 4));
-        let again = Recipe::parse(&recipe.to_toml(), "other", &[]).expect("what is written can be read");
+        assert_eq!(
+            (
+                recipe.name.as_str(),
+                recipe.train.accumulate,
+                recipe.clips_per_step()
+            ),
+            ("small", 1, 4)
+        );
+        let again =
+            Recipe::parse(&recipe.to_toml(), "other", &[]).expect("what is written can be read");
         assert_eq!(again.to_toml(), recipe.to_toml());
     }
 
     #[test]
     fn overrides_reach_nested_keys() {
-        let change = ["train.epochs=7", "optimizer={kind=\"sgd\", lr=0.1}", "data.group=location"];
+        let change = [
+            "train.epochs=7",
+            "optimizer={kind=\"sgd\", lr=0.1}",
+            "data.group=location",
+        ];
         let recipe = Recipe::parse(SMALL, "small", &change.map(str::to_owned)).expect("valid");
         assert_eq!(recipe.train.epochs, 7);
-        assert_eq!(recipe.optimizer, OptimizerConfig::Sgd { lr: 0.1, weight_decay: 0.0, momentum: 0.9 });
+        assert_eq!(
+            recipe.optimizer,
+            OptimizerConfig::Sgd {
+                lr: 0.1,
+                weight_decay: 0.0,
+                momentum: 0.9
+            }
+        );
     }
 
     #[test]
     fn mistakes_name_the_key_and_the_remedy() {
         let cases: &[(&str, &[&str], &str)] = &[
             // A misspelt key, in the file and on the command line.
-            (&SMALL.replace("epochs", "epoch"), &[], "did you mean `epochs`?"),
+            (
+                &SMALL.replace("epochs", "epoch"),
+                &[],
+                "did you mean `epochs`?",
+            ),
             (SMALL, &["train.batchsize=3"], "did you mean `batch`?"),
             // A key of another kind of optimiser.
-            (SMALL, &["optimizer.momentum=0.9"], "unknown field `momentum`"),
+            (
+                SMALL,
+                &["optimizer.momentum=0.9"],
+                "unknown field `momentum`",
+            ),
             // Values that cannot work.
-            (SMALL, &["train.epochs=0"], "train.epochs is 0, it must be at least 1"),
-            (SMALL, &["schedule={kind=\"cosine\", warmup_epochs=5}"], "less than train.epochs (2)"),
+            (
+                SMALL,
+                &["train.epochs=0"],
+                "train.epochs is 0, it must be at least 1",
+            ),
+            (
+                SMALL,
+                &["schedule={kind=\"cosine\", warmup_epochs=5}"],
+                "less than train.epochs (2)",
+            ),
             (SMALL, &["sampling.step=2"], "sampling.step has no effect"),
-            (SMALL, &["train.select=\"last\"", "train.patience=3"], "train.patience has no effect"),
+            (SMALL, &["augment.random_crop=true"], "random_crop"),
+            (SMALL, &["model.drop_path=0.1"], "drop_path"),
+            (
+                SMALL,
+                &["train.select=\"last\"", "train.min_delta=0.1"],
+                "train.min_delta has no effect",
+            ),
+            (
+                SMALL,
+                &["train.select=\"last\"", "train.patience=3"],
+                "train.patience has no effect",
+            ),
             (SMALL, &["train.epochs"], "expected `section.key=value`"),
-            (SMALL, &["train.epochs.x=1"], "`epochs` is a value, not a section"),
+            (
+                SMALL,
+                &["train.epochs.x=1"],
+                "`epochs` is a value, not a section",
+            ),
             (SMALL, &["name=\"a/b\""], "names a folder"),
         ];
         for (text, overrides, expect) in cases {

@@ -59,7 +59,9 @@ impl Run {
     /// # Errors
     /// When `dir` is no run folder.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let run = Self { dir: dir.to_owned() };
+        let run = Self {
+            dir: dir.to_owned(),
+        };
         let recipe = run.recipe_path();
         fs::metadata(&recipe).map_err(Error::io("open the run: there is no", &recipe))?;
         Ok(run)
@@ -72,7 +74,10 @@ impl Run {
 
     /// The folder's name, which names the run.
     pub fn id(&self) -> String {
-        self.dir.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
+        self.dir.file_name().map_or_else(
+            || "run".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
     }
 
     /// The resolved recipe.
@@ -152,7 +157,11 @@ impl Metrics {
         let keep_json = |line: &str| {
             serde_json::from_str::<Value>(line).is_ok_and(|line| {
                 let number = |key: &str| line[key].as_u64().unwrap_or(u64::MAX) as usize;
-                if line["kind"] == "epoch" { number("epoch") <= epochs_done } else { number("step") < first_step }
+                if line["kind"] == "epoch" {
+                    number("epoch") <= epochs_done
+                } else {
+                    number("step") < first_step
+                }
             })
         };
         let keep_csv = |line: &str| {
@@ -162,17 +171,35 @@ impl Metrics {
         let jsonl = Lines::open(run.dir.join("metrics.jsonl"), &keep_json)?;
         let mut csv = Lines::open(run.dir.join("metrics.csv"), &keep_csv)?;
         if csv.is_empty {
-            let figures: Vec<_> = Monitor::ALL.iter().map(|figure| format!("val_{}", figure.name())).collect();
-            csv.write(&format!("epoch,step,lr,train_loss,{},clips_per_s,seconds", figures.join(",")))?;
+            let figures: Vec<_> = Monitor::ALL
+                .iter()
+                .map(|figure| format!("val_{}", figure.name()))
+                .collect();
+            csv.write(&format!(
+                "epoch,step,lr,train_loss,{},clips_per_s,seconds",
+                figures.join(",")
+            ))?;
         }
         let tensorboard_path = run.dir.join("tensorboard");
         let tensorboard = EventWriter::create(&tensorboard_path, unix_time(), first_step)
             .map_err(Error::io("write to", &tensorboard_path))?;
-        Ok(Self { jsonl, csv, tensorboard, tensorboard_path })
+        Ok(Self {
+            jsonl,
+            csv,
+            tensorboard,
+            tensorboard_path,
+        })
     }
 
     pub(crate) fn step(&mut self, record: &StepRecord) -> Result<(), Error> {
-        let StepRecord { step, epoch, loss, lr, grad_norm, clips_per_sec } = *record;
+        let StepRecord {
+            step,
+            epoch,
+            loss,
+            lr,
+            grad_norm,
+            clips_per_sec,
+        } = *record;
         self.jsonl.write(
             &json!({
                 "kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "grad_norm": grad_norm,
@@ -180,11 +207,26 @@ impl Metrics {
             })
             .to_string(),
         )?;
-        self.curves(step, &[("train/loss_step", loss), ("train/lr", lr as f32), ("train/grad_norm", grad_norm)])
+        self.curves(
+            step,
+            &[
+                ("train/loss_step", loss),
+                ("train/lr", lr as f32),
+                ("train/grad_norm", grad_norm),
+            ],
+        )
     }
 
     pub(crate) fn epoch(&mut self, record: &EpochRecord) -> Result<(), Error> {
-        let EpochRecord { epoch, step, lr, train_loss, validation, clips_per_sec, seconds } = record;
+        let EpochRecord {
+            epoch,
+            step,
+            lr,
+            train_loss,
+            validation,
+            clips_per_sec,
+            seconds,
+        } = record;
         let mut line = json!({
             "kind": "epoch", "epoch": epoch, "step": step, "lr": lr, "train_loss": train_loss,
             "clips_per_s": rounded(*clips_per_sec), "seconds": rounded(*seconds),
@@ -205,7 +247,10 @@ impl Metrics {
             clips_per_sec,
             seconds
         ))?;
-        let curves: Vec<_> = curves.iter().map(|(tag, value)| (tag.as_str(), *value)).collect();
+        let curves: Vec<_> = curves
+            .iter()
+            .map(|(tag, value)| (tag.as_str(), *value))
+            .collect();
         self.curves(*step, &curves)
     }
 
@@ -231,7 +276,9 @@ impl EventLog {
     /// # Errors
     /// When it cannot be written.
     pub fn open(run: &Run) -> Result<Self, Error> {
-        Ok(Self { lines: Lines::open(run.dir.join("log.jsonl"), &|_| true)? })
+        Ok(Self {
+            lines: Lines::open(run.dir.join("log.jsonl"), &|_| true)?,
+        })
     }
 
     /// Adds an event named `event` with the fields of `details`, an object.
@@ -264,25 +311,41 @@ impl Lines {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
-        let kept: String = text.lines().filter(|line| keep(line)).flat_map(|line| [line, "\n"]).collect();
+        let kept: String = text
+            .lines()
+            .filter(|line| keep(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
         if kept != text {
             let fresh = path.with_extension("tmp");
             fs::write(&fresh, &kept).map_err(Error::io("write", &fresh))?;
             fs::rename(&fresh, &path).map_err(Error::io("replace", &path))?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write", &path))?;
-        Ok(Self { path, file, is_empty: kept.is_empty() })
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(Error::io("write", &path))?;
+        Ok(Self {
+            path,
+            file,
+            is_empty: kept.is_empty(),
+        })
     }
 
     fn write(&mut self, line: &str) -> Result<(), Error> {
         self.is_empty = false;
-        self.file.write_all(format!("{line}\n").as_bytes()).map_err(Error::io("write", &self.path))
+        self.file
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(Error::io("write", &self.path))
     }
 }
 
 fn unix_time() -> f64 {
     // A clock before 1970 is a misconfigured machine; its times are shown as zero.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Three decimals: times and rates are read by people.
@@ -295,32 +358,62 @@ mod tests {
     use super::*;
 
     fn step(step: usize) -> StepRecord {
-        StepRecord { step, epoch: 1, loss: 0.1, lr: 0.01, grad_norm: 1.0, clips_per_sec: 3.0 }
+        StepRecord {
+            step,
+            epoch: 1,
+            loss: 0.1,
+            lr: 0.01,
+            grad_norm: 1.0,
+            clips_per_sec: 3.0,
+        }
     }
 
     fn epoch(epoch: usize) -> EpochRecord {
         let validation = Some([0.5; Monitor::ALL.len()]);
-        EpochRecord { epoch, step: epoch * 2, lr: 0.01, train_loss: 1.0, validation, clips_per_sec: 3.0, seconds: 9.0 }
+        EpochRecord {
+            epoch,
+            step: epoch * 2,
+            lr: 0.01,
+            train_loss: 1.0,
+            validation,
+            clips_per_sec: 3.0,
+            seconds: 9.0,
+        }
     }
 
     #[test]
     fn a_resumed_run_drops_what_it_will_do_again() {
         let dir = tempfile::tempdir().expect("a folder");
-        let run = Run { dir: dir.path().to_owned() };
+        let run = Run {
+            dir: dir.path().to_owned(),
+        };
         fs::create_dir(dir.path().join("tensorboard")).expect("a folder");
         let mut metrics = Metrics::open(&run, 0, 0).expect("opened");
         for n in 0..2 {
-            metrics.step(&step(2 * n)).and_then(|()| metrics.step(&step(2 * n + 1))).expect("written");
+            metrics
+                .step(&step(2 * n))
+                .and_then(|()| metrics.step(&step(2 * n + 1)))
+                .expect("written");
             metrics.epoch(&epoch(n + 1)).expect("written");
         }
         // A crash in the middle of a line.
         let path = dir.path().join("metrics.jsonl");
-        fs::write(&path, fs::read_to_string(&path).expect("lines") + "{\"kind\":\"st").expect("written");
+        fs::write(
+            &path,
+            fs::read_to_string(&path).expect("lines") + "{\"kind\":\"st",
+        )
+        .expect("written");
 
         drop(Metrics::open(&run, 3, 1).expect("opened again"));
         let lines = fs::read_to_string(&path).expect("lines");
-        let kinds: Vec<_> = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")).collect();
-        let steps: Vec<_> = kinds.iter().map(|line| (line["kind"].clone(), line["step"].clone())).collect();
+        let kinds: Vec<_> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            .collect();
+        let steps: Vec<_> = kinds
+            .iter()
+            .map(|line| (line["kind"].clone(), line["step"].clone()))
+            .collect();
         let expect = [("step", 0), ("step", 1), ("epoch", 2), ("step", 2)];
         assert_eq!(steps, expect.map(|(kind, step)| (json!(kind), json!(step))));
         let csv = fs::read_to_string(dir.path().join("metrics.csv")).expect("rows");

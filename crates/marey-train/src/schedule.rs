@@ -31,7 +31,10 @@ pub enum ScheduleConfig {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self::Cosine { warmup_epochs: 0.0, min_lr: 0.0 }
+        Self::Cosine {
+            warmup_epochs: 0.0,
+            min_lr: 0.0,
+        }
     }
 }
 
@@ -46,10 +49,21 @@ pub struct Schedule {
 
 impl Schedule {
     /// The schedule of a run of `num_steps` optimiser steps, `steps_per_epoch` an epoch.
-    pub fn new(config: ScheduleConfig, peak_lr: f64, steps_per_epoch: usize, num_steps: usize) -> Self {
-        let (ScheduleConfig::Cosine { warmup_epochs, .. } | ScheduleConfig::Constant { warmup_epochs }) = config;
+    pub fn new(
+        config: ScheduleConfig,
+        peak_lr: f64,
+        steps_per_epoch: usize,
+        num_steps: usize,
+    ) -> Self {
+        let (ScheduleConfig::Cosine { warmup_epochs, .. }
+        | ScheduleConfig::Constant { warmup_epochs }) = config;
         let warmup_steps = (warmup_epochs * steps_per_epoch as f64).round() as usize;
-        Self { config, peak_lr, warmup_steps, num_steps }
+        Self {
+            config,
+            peak_lr,
+            warmup_steps,
+            num_steps,
+        }
     }
 
     /// Learning rate of optimiser step `step`, counted from 0.
@@ -76,9 +90,15 @@ mod tests {
 
     #[test]
     fn warm_up_reaches_the_peak_and_the_cosine_ends_at_its_floor() {
-        let config = ScheduleConfig::Cosine { warmup_epochs: 1.0, min_lr: 0.1 };
+        let config = ScheduleConfig::Cosine {
+            warmup_epochs: 1.0,
+            min_lr: 0.1,
+        };
         let schedule = Schedule::new(config, 1.0, 4, 12);
-        assert_eq!([0, 1, 2, 3].map(|step| schedule.lr(step)), [0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|step| schedule.lr(step)),
+            [0.25, 0.5, 0.75, 1.0]
+        );
         assert_eq!(schedule.lr(4), 1.0);
         assert!((schedule.lr(11) - 0.1).abs() < 1e-12);
     }

@@ -20,8 +20,13 @@ impl EventWriter {
     /// Creates an event file in `dir`, named after the time and `first_step`. Whatever other files of the folder hold
     /// from `first_step` on is hidden by TensorBoard, so a resumed run shows each step once.
     pub(crate) fn create(dir: &Path, wall_time: f64, first_step: usize) -> io::Result<Self> {
-        let name = format!("events.out.tfevents.{:010}.marey.{first_step}", wall_time as u64);
-        let mut writer = Self { file: BufWriter::new(File::create(dir.join(name))?) };
+        let name = format!(
+            "events.out.tfevents.{:010}.marey.{first_step}",
+            wall_time as u64
+        );
+        let mut writer = Self {
+            file: BufWriter::new(File::create(dir.join(name))?),
+        };
         let mut version = event(wall_time, 0);
         bytes_field(&mut version, 3, b"brain.Event:2");
         writer.record(&version)?;
@@ -35,7 +40,13 @@ impl EventWriter {
     }
 
     /// Adds one value of the curve `tag`.
-    pub(crate) fn scalar(&mut self, wall_time: f64, step: usize, tag: &str, value: f32) -> io::Result<()> {
+    pub(crate) fn scalar(
+        &mut self,
+        wall_time: f64,
+        step: usize,
+        tag: &str,
+        value: f32,
+    ) -> io::Result<()> {
         // Summary { value: [Value { tag: 1, simple_value: 2 }] }
         let mut point = Vec::new();
         bytes_field(&mut point, 1, tag.as_bytes());
@@ -93,7 +104,9 @@ fn masked_crc(data: &[u8]) -> u32 {
 /// CRC-32C (Castagnoli), bit by bit: a few dozen bytes a record.
 fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
+        })
     })
 }
 

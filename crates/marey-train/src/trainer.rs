@@ -21,8 +21,8 @@ use rand::RngCore;
 use serde_json::json;
 
 use crate::{
-    Best, EpochRecord, Error, Event, EventLog, Monitor, Observer, Progress, Recipe, Run, Schedule, Select, StepRecord,
-    checkpoint,
+    Best, EpochRecord, Error, Event, EventLog, Monitor, Observer, Progress, Recipe, Run, Schedule,
+    Select, StepRecord, checkpoint,
     loss::cross_entropy,
     optimizer::{global_norm, scale},
     run::Metrics,
@@ -128,7 +128,10 @@ impl<'a> Trainer<'a> {
         let recipe = setup.recipe;
         let device = device.clone().autodiff();
         let mut rng = rng_for(recipe.train.seed, 0, 0, WEIGHTS);
-        let (mut model, import) = recipe.model.build(setup.dataset.classes.len(), &mut rng, &device)?;
+        let (mut model, import) =
+            recipe
+                .model
+                .build(setup.dataset.classes.len(), &mut rng, &device)?;
         let mut optimizer = recipe.optimizer.init();
         let mut progress = Progress::default();
         let last = checkpoint::find(&setup.run.checkpoints(), "last");
@@ -136,11 +139,10 @@ impl<'a> Trainer<'a> {
             (model, optimizer, progress) = checkpoint::load(&path, model, optimizer)?;
         }
         let counts = setup.dataset.class_counts(Split::Train);
-        let class_weights = recipe
-            .loss
-            .class_weights
-            .weights(&counts)
-            .map(|weights| Tensor::from_data(TensorData::new(weights, [counts.len()]), &device));
+        let class_weights =
+            recipe.loss.class_weights.weights(&counts).map(|weights| {
+                Tensor::from_data(TensorData::new(weights, [counts.len()]), &device)
+            });
         let num_batches = setup.train.num_batches(setup.train.indices().len());
         let steps_per_epoch = num_batches.div_ceil(recipe.train.accumulate);
         let schedule = Schedule::new(
@@ -151,11 +153,18 @@ impl<'a> Trainer<'a> {
         );
         let metrics = Metrics::open(setup.run, progress.step, progress.epochs_done)?;
         let mut log = EventLog::open(setup.run)?;
-        log.write("start", &json!({ "step": progress.step, "epochs_done": progress.epochs_done }))?;
+        log.write(
+            "start",
+            &json!({ "step": progress.step, "epochs_done": progress.epochs_done }),
+        )?;
         if let Some(import) = import {
             log.write("weights", &json!({ "import": import.to_string() }))?;
         }
-        let default_select = if setup.validation.is_some() { Select::Best } else { Select::Last };
+        let default_select = if setup.validation.is_some() {
+            Select::Best
+        } else {
+            Select::Last
+        };
         Ok(Self {
             setup,
             model: Some(model),
@@ -183,7 +192,8 @@ impl<'a> Trainer<'a> {
             }
             if !self.epoch(observer)? {
                 self.save_last()?;
-                self.log.write("stopped", &json!({ "step": self.progress.step }))?;
+                self.log
+                    .write("stopped", &json!({ "step": self.progress.step }))?;
                 return Ok(Ending::Stopped);
             }
         }
@@ -196,14 +206,21 @@ impl<'a> Trainer<'a> {
         let (epoch_started, clips_before) = (Instant::now(), self.progress.epoch_clips);
         let epoch = self.progress.epochs_done as u64;
         let loader = self.setup.train;
-        let batches = loader.train_epoch(epoch, &recipe.augment, Order::Shuffled, self.progress.batches_done);
+        let batches = loader.train_epoch(
+            epoch,
+            &recipe.augment,
+            Order::Shuffled,
+            self.progress.batches_done,
+        );
         let mut batches = batches.peekable();
         let mut step_started = Instant::now();
         while self.progress.batches_done < self.num_batches {
             let end = (self.progress.batches_done + recipe.train.accumulate).min(self.num_batches);
             let mut group = Vec::with_capacity(recipe.train.accumulate);
             // A batch whose every item was left out does not come, so a group may be smaller than asked for.
-            while let Some(batch) = batches.next_if(|batch| batch.as_ref().map_or(true, |batch| batch.idx < end)) {
+            while let Some(batch) =
+                batches.next_if(|batch| batch.as_ref().map_or(true, |batch| batch.idx < end))
+            {
                 group.push(batch?);
             }
             self.report_skipped(observer)?;
@@ -225,7 +242,10 @@ impl<'a> Trainer<'a> {
             if self.setup.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let is_due = recipe.train.checkpoint_steps.is_some_and(|steps| self.progress.step.is_multiple_of(steps));
+            let is_due = recipe
+                .train
+                .checkpoint_steps
+                .is_some_and(|steps| self.progress.step.is_multiple_of(steps));
             if is_due && self.progress.batches_done < self.num_batches {
                 self.save_last()?;
             }
@@ -241,12 +261,27 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, batches: Vec<Batch>, started: &mut Instant) -> Result<StepRecord, Error> {
         let recipe = self.setup.recipe;
         let clips: usize = batches.iter().map(|batch| batch.targets.len()).sum();
-        let model = self.model.take().expect("the model is put back at the end of every step");
-        let items = batches.iter().flat_map(|batch| &batch.items).copied().collect::<Vec<_>>();
+        let model = self
+            .model
+            .take()
+            .expect("the model is put back at the end of every step");
+        let items = batches
+            .iter()
+            .flat_map(|batch| &batch.items)
+            .copied()
+            .collect::<Vec<_>>();
         let mut accumulator = GradientsAccumulator::new();
         let mut losses = Vec::with_capacity(batches.len());
         for (idx, batch) in batches.into_iter().enumerate() {
-            self.device.seed(rng_for(recipe.train.seed, self.progress.step as u64, idx as u64, STEP).next_u64());
+            self.device.seed(
+                rng_for(
+                    recipe.train.seed,
+                    self.progress.step as u64,
+                    idx as u64,
+                    STEP,
+                )
+                .next_u64(),
+            );
             // Each clip of the step weighs alike, however the loader cut the batches.
             let share = batch.targets.len() as f64 / clips as f64;
             let loss = self.loss(&model, batch).mul_scalar(share);
@@ -264,7 +299,14 @@ impl<'a> Trainer<'a> {
         let clips_per_sec = clips as f64 / started.elapsed().as_secs_f64();
         *started = Instant::now();
         let epoch = self.progress.epochs_done + 1;
-        let record = StepRecord { step: self.progress.step, epoch, loss, lr, grad_norm, clips_per_sec };
+        let record = StepRecord {
+            step: self.progress.step,
+            epoch,
+            loss,
+            lr,
+            grad_norm,
+            clips_per_sec,
+        };
         self.progress.step += 1;
         self.progress.epoch_clips += clips;
         self.progress.epoch_loss += f64::from(loss) * clips as f64;
@@ -274,9 +316,19 @@ impl<'a> Trainer<'a> {
     fn loss(&self, model: &Model, batch: Batch) -> Tensor<1> {
         let recipe = self.setup.recipe;
         let targets: Vec<i32> = batch.targets.iter().map(|&target| target as i32).collect();
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [batch.targets.len()]), &self.device);
-        let input = recipe.preprocess.to_input(batch.pixels, batch.dims, &self.device);
-        cross_entropy(model.forward(input), targets, self.class_weights.as_ref(), recipe.loss.label_smoothing)
+        let targets = Tensor::<1, Int>::from_data(
+            TensorData::new(targets, [batch.targets.len()]),
+            &self.device,
+        );
+        let input = recipe
+            .preprocess
+            .to_input(batch.pixels, batch.dims, &self.device);
+        cross_entropy(
+            model.forward(input),
+            targets,
+            self.class_weights.as_ref(),
+            recipe.loss.label_smoothing,
+        )
     }
 
     /// The step's loss and gradient norm, read back in one go before anything is applied: a step that is not finite
@@ -290,13 +342,24 @@ impl<'a> Trainer<'a> {
     ) -> Result<(f32, f32), Error> {
         let loss = Tensor::cat(losses, 0).sum();
         let norm = global_norm(model, grads).expect("a model has parameters that get a gradient");
-        let values = Tensor::cat(vec![loss, norm.inner()], 0).into_data().try_into_vec::<f32>();
+        let values = Tensor::cat(vec![loss, norm.inner()], 0)
+            .into_data()
+            .try_into_vec::<f32>();
         let values = values.expect("losses and norms are f32");
         for (what, &value) in ["loss", "gradient norm"].into_iter().zip(&values) {
             if !value.is_finite() {
                 let (step, epoch) = (self.progress.step, self.progress.epochs_done + 1);
-                let items = items.iter().map(|&idx| self.setup.dataset.items[idx].id.clone()).collect();
-                return Err(Error::NonFinite { what, step, epoch, value, items });
+                let items = items
+                    .iter()
+                    .map(|&idx| self.setup.dataset.items[idx].id.clone())
+                    .collect();
+                return Err(Error::NonFinite {
+                    what,
+                    step,
+                    epoch,
+                    value,
+                    items,
+                });
             }
         }
         Ok((values[0], values[1]))
@@ -309,13 +372,24 @@ impl<'a> Trainer<'a> {
             Some(loader) => {
                 let model = self.model().valid();
                 let setup = self.setup;
-                Some(validate(&model, loader, setup.recipe, observer, &self.device.clone().inner())?)
+                Some(validate(
+                    &model,
+                    loader,
+                    setup.recipe,
+                    observer,
+                    &self.device.clone().inner(),
+                )?)
             }
             None => None,
         };
         let is_best = validation.is_some_and(|figures| {
-            let position = Monitor::ALL.iter().position(|&figure| figure == train.monitor).expect("ALL holds every one");
-            self.progress.watch.update(train.monitor, epoch, figures[position], train.min_delta)
+            let position = Monitor::ALL
+                .iter()
+                .position(|&figure| figure == train.monitor)
+                .expect("ALL holds every one");
+            self.progress
+                .watch
+                .update(train.monitor, epoch, figures[position], train.min_delta)
         });
         let progress = &mut self.progress;
         progress.epochs_done = epoch;
@@ -336,18 +410,37 @@ impl<'a> Trainer<'a> {
         if is_best && self.select == Select::Best {
             checkpoint::save(&dir, "best", self.model(), None, &self.progress)?;
         }
-        if train.keep_every_epochs.is_some_and(|every| epoch.is_multiple_of(every)) {
+        if train
+            .keep_every_epochs
+            .is_some_and(|every| epoch.is_multiple_of(every))
+        {
             let name = format!("step-{}", self.progress.step);
-            checkpoint::save(&dir, &name, self.model(), Some(&self.optimizer), &self.progress)?;
+            checkpoint::save(
+                &dir,
+                &name,
+                self.model(),
+                Some(&self.optimizer),
+                &self.progress,
+            )?;
         }
         self.save_last()?;
-        observer.on_event(&Event::Epoch { record: &record, num_epochs: train.epochs, is_best });
+        observer.on_event(&Event::Epoch {
+            record: &record,
+            num_epochs: train.epochs,
+            is_best,
+        });
         Ok(())
     }
 
     fn finish(mut self, ending: Ending) -> Result<Trained, Error> {
-        self.log.write("end", &json!({ "ending": format!("{ending:?}"), "step": self.progress.step }))?;
-        let mut model = self.model.take().expect("the model is put back at the end of every step");
+        self.log.write(
+            "end",
+            &json!({ "ending": format!("{ending:?}"), "step": self.progress.step }),
+        )?;
+        let mut model = self
+            .model
+            .take()
+            .expect("the model is put back at the end of every step");
         if ending != Ending::Stopped && self.select == Select::Best {
             let dir = self.setup.run.checkpoints();
             let best = checkpoint::find(&dir, "best").ok_or_else(|| Error::Checkpoint {
@@ -357,22 +450,39 @@ impl<'a> Trainer<'a> {
             model = checkpoint::load_model(&best, model)?;
         }
         let best = self.progress.watch.best;
-        Ok(Trained { model: model.valid(), ending, select: self.select, best, progress: self.progress })
+        Ok(Trained {
+            model: model.valid(),
+            ending,
+            select: self.select,
+            best,
+            progress: self.progress,
+        })
     }
 
     fn model(&self) -> &Model {
-        self.model.as_ref().expect("the model is put back at the end of every step")
+        self.model
+            .as_ref()
+            .expect("the model is put back at the end of every step")
     }
 
     fn save_last(&mut self) -> Result<(), Error> {
         self.progress.seconds = self.seconds_at_start + self.started.elapsed().as_secs_f64();
         let dir = self.setup.run.checkpoints();
-        checkpoint::save(&dir, "last", self.model(), Some(&self.optimizer), &self.progress)
+        checkpoint::save(
+            &dir,
+            "last",
+            self.model(),
+            Some(&self.optimizer),
+            &self.progress,
+        )
     }
 
     fn time_left(&self) -> Duration {
-        let steps_per_epoch = self.num_batches.div_ceil(self.setup.recipe.train.accumulate);
-        let left = (steps_per_epoch * self.setup.recipe.train.epochs).saturating_sub(self.progress.step);
+        let steps_per_epoch = self
+            .num_batches
+            .div_ceil(self.setup.recipe.train.accumulate);
+        let left =
+            (steps_per_epoch * self.setup.recipe.train.epochs).saturating_sub(self.progress.step);
         let made = (self.progress.step - self.steps_at_start).max(1);
         self.started.elapsed().mul_f64(left as f64 / made as f64)
     }
@@ -382,8 +492,14 @@ impl<'a> Trainer<'a> {
         let loaders = [Some(self.setup.train), self.setup.validation];
         for skipped in loaders.into_iter().flatten().flat_map(Loader::skipped) {
             if self.reported.insert(skipped.item) {
-                self.log.write("skipped", &json!({ "item": skipped.id, "reason": skipped.reason }))?;
-                observer.on_event(&Event::Skipped { item: &skipped.id, reason: &skipped.reason });
+                self.log.write(
+                    "skipped",
+                    &json!({ "item": skipped.id, "reason": skipped.reason }),
+                )?;
+                observer.on_event(&Event::Skipped {
+                    item: &skipped.id,
+                    reason: &skipped.reason,
+                });
             }
         }
         Ok(())

@@ -19,15 +19,33 @@ pub(crate) fn validate(
     let scored = score_views(
         loader,
         &mut |batch| model.scores(recipe.preprocess.to_input(batch.pixels, batch.dims, device)),
-        &mut |clips_done| observer.on_event(&Event::Validating { clips_done, num_clips }),
+        &mut |clips_done| {
+            observer.on_event(&Event::Validating {
+                clips_done,
+                num_clips,
+            })
+        },
     )?;
     // An epoch's figures choose and stop; their intervals come with the report, so two draws are enough here.
-    let bootstrap = Bootstrap { draws: 2, ..Bootstrap::default() };
+    let bootstrap = Bootstrap {
+        draws: 2,
+        ..Bootstrap::default()
+    };
     let dataset = loader.dataset();
-    let figures = classify(dataset.classes.names(), &dataset.class_counts(Split::Train), &scored, &bootstrap)?;
+    let figures = classify(
+        dataset.classes.names(),
+        &dataset.class_counts(Split::Train),
+        &scored,
+        &bootstrap,
+    )?;
     let value = |monitor: Monitor| match monitor {
         Monitor::Loss => mean_loss(&scored),
-        _ => figures.figure(monitor.name()).expect("classify gives every figure by these names").value,
+        _ => {
+            figures
+                .figure(monitor.name())
+                .expect("classify gives every figure by these names")
+                .value
+        }
     };
     Ok(Monitor::ALL.map(value))
 }

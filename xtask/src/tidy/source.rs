@@ -44,7 +44,9 @@ pub(super) fn check(tree: &Tree, problems: &mut Vec<Problem>) {
 
 fn check_file(path: &Path, text: &str, problems: &mut Vec<Problem>) {
     // `tests/it/main.rs` lists its modules and says what each is about.
-    let is_tests = path.components().any(|part| part.as_os_str() == "tests");
+    let is_tests = path
+        .components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
     if !text.starts_with("//!") && (!is_tests || path.ends_with("main.rs")) {
         problems.push(Problem::new(
             path,
@@ -55,17 +57,14 @@ fn check_file(path: &Path, text: &str, problems: &mut Vec<Problem>) {
     if VAGUE_NAMES.iter().any(|name| stem == *name) {
         problems.push(Problem::new(path, "is named for nothing in particular"));
     }
-    let code = text
-        .lines()
-        .take_while(|line| *line != "#[cfg(test)]")
-        .count();
+    let lines: Vec<&str> = text.lines().collect();
+    let code = num_lines_of_code(&lines);
     if code > MAX_LINES && !is_tests {
         problems.push(Problem::new(
             path,
-            format!("has {code} lines before its tests, at most {MAX_LINES}"),
+            format!("has {code} lines without its tests, at most {MAX_LINES}"),
         ));
     }
-    let lines: Vec<&str> = text.lines().collect();
     for (idx, line) in lines.iter().enumerate() {
         let line = line.trim_start();
         if line.starts_with(concat!("fn ", "test_")) {
@@ -94,6 +93,19 @@ fn check_file(path: &Path, text: &str, problems: &mut Vec<Problem>) {
             ));
         }
     }
+}
+
+/// Lines that are not inside a module of tests, which is closed by the first `}` at the start of a line.
+fn num_lines_of_code(lines: &[&str]) -> usize {
+    let mut code = 0;
+    let mut in_tests = false;
+    for (idx, line) in lines.iter().enumerate() {
+        let next = lines.get(idx + 1).copied().unwrap_or_default();
+        in_tests |= *line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{');
+        code += usize::from(!in_tests);
+        in_tests &= *line != "}";
+    }
+    code
 }
 
 /// Whether the comment that ends right above line `idx`, or on the lines of the same statement, says why it is safe.
@@ -143,17 +155,26 @@ mod tests {
     }
 
     #[test]
-    fn length_counts_up_to_the_tests() {
+    fn length_counts_all_but_tests() {
         let code = |n: usize| format!("//! Long.\n{}", "x\n".repeat(n - 1));
-        assert_eq!(
-            check_text("a.rs", &(code(800) + "#[cfg(test)]\n" + &code(500))),
-            [""; 0]
-        );
-        assert_eq!(
-            check_text("a.rs", &code(801)),
-            ["has 801 lines before its tests, at most 800"]
-        );
-        assert_eq!(check_text("crates/x/tests/it/main.rs", &code(801)), [""; 0]);
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    x\n".repeat(900));
+        let too_long = "has 801 lines without its tests, at most 800";
+        // Text, and what is said of a file that holds it.
+        let cases: [(String, &[&str]); 5] = [
+            (code(800), &[]),
+            (code(801), &[too_long]),
+            (code(800) + &tests, &[]),
+            // What follows the tests is code again.
+            (code(800) + &tests + "x\n", &[too_long]),
+            // A test module in a file of its own leaves its declaration here.
+            (code(799) + "#[cfg(test)]\nmod tests;\n", &[too_long]),
+        ];
+        for (text, expect) in cases {
+            assert_eq!(check_text("a.rs", &text), expect);
+        }
+        for path in ["crates/x/tests/it/main.rs", "crates/x/src/conv/tests.rs"] {
+            assert_eq!(check_text(path, &code(801)), [""; 0]);
+        }
     }
 
     #[test]

@@ -19,14 +19,25 @@ pub(crate) fn run(args: &[&str]) -> Output {
 /// Runs `marey`, which must succeed, and gives what it wrote to stdout.
 pub(crate) fn succeed(args: &[&str]) -> String {
     let output = run(args);
-    assert!(output.status.success(), "marey {}:\n{}", args.join(" "), stderr(&output));
+    assert!(
+        output.status.success(),
+        "marey {}:\n{}",
+        args.join(" "),
+        stderr(&output)
+    );
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Runs `marey`, which must fail with exit code 2, and gives what it wrote to stderr.
 pub(crate) fn fail(args: &[&str]) -> String {
     let output = run(args);
-    assert_eq!(output.status.code(), Some(2), "marey {}:\n{}", args.join(" "), stderr(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "marey {}:\n{}",
+        args.join(" "),
+        stderr(&output)
+    );
     stderr(&output)
 }
 
@@ -41,7 +52,9 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) fn new() -> Self {
-        let project = Self { dir: tempfile::tempdir().expect("a folder") };
+        let project = Self {
+            dir: tempfile::tempdir().expect("a folder"),
+        };
         marey_test::write_motion_set(&project.path("clips"), 8, 3).expect("rendered clips");
         project.write("small.toml", &recipe(&project.path("clips/manifest.csv")));
         project
@@ -68,7 +81,12 @@ impl Project {
 
     /// Arguments that train the recipe `small.toml` into `runs`, with changes.
     pub(crate) fn train_args(&self, runs: &str, changes: &[&str]) -> Vec<String> {
-        let mut args = vec!["train".to_owned(), self.arg("small.toml"), "--runs".to_owned(), self.arg(runs)];
+        let mut args = vec![
+            "train".to_owned(),
+            self.arg("small.toml"),
+            "--runs".to_owned(),
+            self.arg(runs),
+        ];
         for change in changes {
             args.extend(["--set".to_owned(), (*change).to_owned()]);
         }
@@ -85,7 +103,10 @@ impl Project {
     pub(crate) fn refuse(&self, changes: &[&str]) -> String {
         let args = self.train_args("refused", changes);
         let error = fail(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(!self.path("refused").exists(), "a refused run leaves no folder");
+        assert!(
+            !self.path("refused").exists(),
+            "a refused run leaves no folder"
+        );
         error
     }
 }
@@ -124,6 +145,11 @@ pub(crate) fn losses(metrics: &str) -> Vec<(u64, String)> {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
         .filter(|line| line["kind"] == "step")
-        .map(|line| (line["step"].as_u64().expect("a number"), line["loss"].to_string()))
+        .map(|line| {
+            (
+                line["step"].as_u64().expect("a number"),
+                line["loss"].to_string(),
+            )
+        })
         .collect()
 }

@@ -20,7 +20,18 @@ fn models_lists_what_can_be_trained() {
 #[test]
 fn the_schema_knows_every_section() {
     let schema: Value = serde_json::from_str(&succeed(&["train", "--schema"])).expect("JSON");
-    for section in ["data", "sampling", "preprocess", "augment", "model", "loss", "optimizer", "schedule", "train", "eval"] {
+    for section in [
+        "data",
+        "sampling",
+        "preprocess",
+        "augment",
+        "model",
+        "loss",
+        "optimizer",
+        "schedule",
+        "train",
+        "eval",
+    ] {
         assert!(!schema["properties"][section].is_null(), "{section}");
     }
 }
@@ -35,5 +46,8 @@ fn a_reader_that_goes_away_is_no_error() {
         .expect("the binary runs");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("a status");
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
 }

@@ -1,5 +1,7 @@
 //! The real `marey` binary on real files, as a user runs it.
 
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
 /// How the tests run the binary and write recipes.
 mod harness;
 

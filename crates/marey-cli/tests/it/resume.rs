@@ -21,10 +21,21 @@ fn start_until(project: &Project, runs: &str, changes: &[&str], lines: usize) ->
     while num_lines(&metrics) < lines {
         if let Some(status) = child.try_wait().expect("a child") {
             let mut error = String::new();
-            child.stderr.take().expect("piped").read_to_string(&mut error).expect("text");
-            panic!("ended with {status} after {} lines: {error}", num_lines(&metrics));
+            child
+                .stderr
+                .take()
+                .expect("piped")
+                .read_to_string(&mut error)
+                .expect("text");
+            panic!(
+                "ended with {status} after {} lines: {error}",
+                num_lines(&metrics)
+            );
         }
-        assert!(started.elapsed() < Duration::from_secs(300), "the run makes no step");
+        assert!(
+            started.elapsed() < Duration::from_secs(300),
+            "the run makes no step"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     child
@@ -43,7 +54,11 @@ fn resume(project: &Project, runs: &str) {
 #[test]
 fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
     let project = Project::new();
-    let changes = ["train.checkpoint_steps=1", "train.accumulate=2", "model.dropout=0.3"];
+    let changes = [
+        "train.checkpoint_steps=1",
+        "train.accumulate=2",
+        "model.dropout=0.3",
+    ];
     project.train("whole", &changes);
     let whole = losses(&project.read("whole/small-1/metrics.jsonl"));
     assert!(whole.len() >= 4, "{whole:?}");
@@ -52,7 +67,10 @@ fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
     child.kill().expect("SIGKILL");
     child.wait().expect("a status");
     let before = losses(&project.read("killed/small-1/metrics.jsonl"));
-    assert!(before.len() < whole.len(), "killed too late to show anything");
+    assert!(
+        before.len() < whole.len(),
+        "killed too late to show anything"
+    );
     resume(&project, "killed");
     assert_eq!(losses(&project.read("killed/small-1/metrics.jsonl")), whole);
     // The report of both runs is the same in every figure.
@@ -68,24 +86,39 @@ fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
 fn ctrl_c_saves_a_checkpoint_and_the_run_can_be_resumed() {
     let project = Project::new();
     let child = start_until(&project, "stopped", &[], 1);
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
     assert!(kill.expect("kill runs").success());
     let output = child.wait_with_output().expect("a status");
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(stderr(&output).contains("marey train --resume"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("marey train --resume"),
+        "{}",
+        stderr(&output)
+    );
     let stopped = losses(&project.read("stopped/small-1/metrics.jsonl"));
     resume(&project, "stopped");
     project.train("whole", &[]);
     let whole = losses(&project.read("whole/small-1/metrics.jsonl"));
-    assert!(stopped.len() < whole.len(), "stopped too late to show anything");
-    assert_eq!(losses(&project.read("stopped/small-1/metrics.jsonl")), whole);
+    assert!(
+        stopped.len() < whole.len(),
+        "stopped too late to show anything"
+    );
+    assert_eq!(
+        losses(&project.read("stopped/small-1/metrics.jsonl")),
+        whole
+    );
 }
 
 #[test]
 fn workers_change_the_speed_and_nothing_else() {
     let project = Project::new();
     project.train("one", &["train.workers=1", "train.epochs=1"]);
-    project.train("three", &["train.workers=3", "train.prefetch=1", "train.epochs=1"]);
+    project.train(
+        "three",
+        &["train.workers=3", "train.prefetch=1", "train.epochs=1"],
+    );
     let losses = |runs: &str| losses(&project.read(&format!("{runs}/small-1/metrics.jsonl")));
     assert_eq!(losses("one"), losses("three"));
 }
@@ -96,5 +129,9 @@ fn a_complete_run_is_not_resumed() {
     project.train("runs", &["train.epochs=1"]);
     let output = run(&["train", "--resume", &project.arg("runs/small-1")]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("is complete"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("is complete"),
+        "{}",
+        stderr(&output)
+    );
 }

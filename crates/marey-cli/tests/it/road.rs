@@ -23,7 +23,8 @@ fn a_clip_gets_the_same_scores_in_training_evaluation_and_prediction() {
         assert!(run.join(name).exists(), "{name} is missing");
     }
     assert!(printed.contains("macro F1"), "{printed}");
-    let report: Value = serde_json::from_str(&project.read("runs/small-1/report.json")).expect("JSON");
+    let report: Value =
+        serde_json::from_str(&project.read("runs/small-1/report.json")).expect("JSON");
     assert_eq!(report["split"], "test");
     assert_eq!(report["chosen_on_this_split"], false);
 
@@ -37,14 +38,26 @@ fn a_clip_gets_the_same_scores_in_training_evaluation_and_prediction() {
     let mut reader = rows.lines();
     let header: Vec<&str> = reader.next().expect("a header").split(',').collect();
     let row: Vec<&str> = reader.next().expect("an item").split(',').collect();
-    let column = |name: &str| row[header.iter().position(|&column| column == name).expect("the column")];
+    let column = |name: &str| {
+        row[header
+            .iter()
+            .position(|&column| column == name)
+            .expect("the column")]
+    };
     let file = project.path("clips").join(column("item"));
     let file = file.to_str().expect("UTF-8");
-    let predicted: Value = serde_json::from_str(&succeed(&["predict", &bundle, file, "--json"])).expect("JSON");
+    let predicted: Value =
+        serde_json::from_str(&succeed(&["predict", &bundle, file, "--json"])).expect("JSON");
     assert_eq!(predicted[0]["class"], column("predicted"));
-    let (found, expect) = (predicted[0]["confidence"].as_f64().expect("a number"), column("confidence"));
+    let (found, expect) = (
+        predicted[0]["confidence"].as_f64().expect("a number"),
+        column("confidence"),
+    );
     // The batch holds one clip here and several there; sums may differ in the last bits.
-    assert!((found - expect.parse::<f64>().expect("a number")).abs() < 1e-5, "{found} is not {expect}");
+    assert!(
+        (found - expect.parse::<f64>().expect("a number")).abs() < 1e-5,
+        "{found} is not {expect}"
+    );
 }
 
 #[test]
@@ -58,7 +71,9 @@ fn predictions_come_as_table_csv_and_timeline() {
     assert!(csv.starts_with("path,start_sec,end_sec,class,confidence\n"));
     assert_eq!(csv.lines().count(), 33);
 
-    let json = succeed(&["predict", &bundle, &clips, "--json", "--window", "0.5", "--hop", "0.25"]);
+    let json = succeed(&[
+        "predict", &bundle, &clips, "--json", "--window", "0.5", "--hop", "0.25",
+    ]);
     let predictions: Vec<Value> = serde_json::from_str(&json).expect("JSON");
     let windows = predictions[0]["windows"].as_array().expect("a timeline");
     assert!(windows.len() > 1);
@@ -71,20 +86,44 @@ fn packed_clips_train_to_the_same_losses_as_files() {
     let project = Project::new();
     project.train("runs", &["train.epochs=1"]);
     let store = project.arg("clips.store");
-    succeed(&["data", "pack", &project.arg("small.toml"), "--output", &store]);
-    project.train("packed", &["train.epochs=1", &format!("data.packed={store:?}")]);
-    let losses = |runs: &str| crate::harness::losses(&project.read(&format!("{runs}/small-1/metrics.jsonl")));
+    succeed(&[
+        "data",
+        "pack",
+        &project.arg("small.toml"),
+        "--output",
+        &store,
+    ]);
+    project.train(
+        "packed",
+        &["train.epochs=1", &format!("data.packed={store:?}")],
+    );
+    let losses = |runs: &str| {
+        crate::harness::losses(&project.read(&format!("{runs}/small-1/metrics.jsonl")))
+    };
     assert_eq!(losses("runs"), losses("packed"));
 }
 
 #[test]
 fn a_written_split_is_read_back_and_used() {
     let project = Project::new();
-    let (clips, manifest) = (project.arg("clips/manifest.csv"), project.arg("clips/split.csv"));
-    let printed = succeed(&["data", "split", &clips, "--group", "group", "--output", &manifest]);
-    assert!(printed.contains("train") && printed.contains("test"), "{printed}");
-    let changes = [&format!("data.path={manifest:?}") as &str, "data.split={by=\"given\"}", "train.epochs=1"];
+    let (clips, manifest) = (
+        project.arg("clips/manifest.csv"),
+        project.arg("clips/split.csv"),
+    );
+    let printed = succeed(&[
+        "data", "split", &clips, "--group", "group", "--output", &manifest,
+    ]);
+    assert!(
+        printed.contains("train") && printed.contains("test"),
+        "{printed}"
+    );
+    let changes = [
+        &format!("data.path={manifest:?}") as &str,
+        "data.split={by=\"given\"}",
+        "train.epochs=1",
+    ];
     project.train("runs", &changes);
-    let report: Value = serde_json::from_str(&project.read("runs/small-1/report.json")).expect("JSON");
+    let report: Value =
+        serde_json::from_str(&project.read("runs/small-1/report.json")).expect("JSON");
     assert_eq!(report["split"], "test");
 }

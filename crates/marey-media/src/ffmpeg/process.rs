@@ -37,7 +37,12 @@ impl Process {
         name: &'static str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Self, String> {
-        let mut child = Command::new(name)
+        let mut command = Command::new(name);
+        // A group of its own: Ctrl-C at a terminal goes to every process of a group, and the program must be able to
+        // finish its step with a decoder that still runs.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

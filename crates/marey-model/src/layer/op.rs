@@ -77,8 +77,17 @@ pub fn conv(
     window: Window,
     groups: usize,
 ) -> Tensor<5> {
-    let Window { stride, padding, dilation } = window;
-    let options = Conv3dOptions { stride, padding, dilation, groups };
+    let Window {
+        stride,
+        padding,
+        dilation,
+    } = window;
+    let options = Conv3dOptions {
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
     let [b, t, h, w, i] = x.dims();
     let [o, kt, ..] = weight.dims();
     // Where frames do not meet it is a convolution over pictures, for which devices have better kernels.
@@ -108,9 +117,18 @@ pub fn batch_norm(
     activation: Activation,
 ) -> Tensor<2> {
     let [n, c] = x.dims();
-    let affine = Affine { gamma: weight, beta: bias };
-    let statistics = Statistics { mean, variance: var };
-    let options = NormOptions { epsilon, activation: activation.into() };
+    let affine = Affine {
+        gamma: weight,
+        beta: bias,
+    };
+    let statistics = Statistics {
+        mean,
+        variance: var,
+    };
+    let options = NormOptions {
+        epsilon,
+        activation: activation.into(),
+    };
     let x = x.reshape([n, 1, 1, 1, c]);
     marey_kernel::batch_norm_frozen(x, None, affine, statistics, options).reshape([n, c])
 }
@@ -127,10 +145,17 @@ pub fn batch_norm_train(
     activation: Activation,
 ) -> (Tensor<2>, [Tensor<1>; 2]) {
     let [n, c] = x.dims();
-    let affine = Affine { gamma: weight, beta: bias };
-    let options = NormOptions { epsilon, activation: activation.into() };
+    let affine = Affine {
+        gamma: weight,
+        beta: bias,
+    };
+    let options = NormOptions {
+        epsilon,
+        activation: activation.into(),
+    };
     let x = x.reshape([n, 1, 1, 1, c]);
-    let (y, Statistics { mean, variance }) = marey_kernel::batch_norm_train(x, None, affine, options);
+    let (y, Statistics { mean, variance }) =
+        marey_kernel::batch_norm_train(x, None, affine, options);
     (y.reshape([n, c]), [mean, variance])
 }
 
@@ -153,8 +178,18 @@ pub fn avg_pool(x: Tensor<5>, window: PoolWindow) -> Tensor<5> {
 }
 
 impl From<PoolWindow> for Pool3dOptions {
-    fn from(PoolWindow { kernel, stride, padding }: PoolWindow) -> Self {
-        Self { kernel, stride, padding }
+    fn from(
+        PoolWindow {
+            kernel,
+            stride,
+            padding,
+        }: PoolWindow,
+    ) -> Self {
+        Self {
+            kernel,
+            stride,
+            padding,
+        }
     }
 }
 
