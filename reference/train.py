@@ -119,14 +119,12 @@ class EfficientNetBilstm(nn.Module):
 
 
 def build_model(config, num_classes):
-    if config["width"] not in (None, 1.0):
-        raise SystemExit("model.width is not written here: torchvision's networks have one width")
     given = {key: config[key] for key in ("dropout", "drop_path") if config[key] is not None}
     if config["arch"] == "efficientnet_b0_bilstm" and not config["weights"]:
         return EfficientNetBilstm(num_classes, **given)
     if config["arch"] != "r3d_18":
         raise SystemExit(f"model.arch = {config['arch']!r}, or its weights, are not written here")
-    model = models.video.r3d_18(num_classes=num_classes)
+    model = r3d_18(num_classes, config["width"] or 1.0)
     if config["weights"]:
         weights = torch.load(config["weights"], map_location="cpu", weights_only=True)
         if config["head"] == "skip":
@@ -135,6 +133,37 @@ def build_model(config, num_classes):
     if "dropout" in given:
         model.fc = nn.Sequential(nn.Dropout(given["dropout"]), model.fc)
     return model
+
+
+def r3d_18(num_classes, width):
+    """torchvision's R3D-18; other widths scale its channels, as `model.width` does."""
+    if width == 1.0:
+        return models.video.r3d_18(num_classes=num_classes)
+    resnet = models.video.resnet
+    channels = [round(c * width) for c in (64, 128, 256, 512)]
+
+    class Narrow(resnet.VideoResNet):
+        def __init__(self):
+            nn.Module.__init__(self)
+            self.inplanes = channels[0]
+            self.stem = nn.Sequential(
+                nn.Conv3d(3, channels[0], (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False),
+                nn.BatchNorm3d(channels[0]),
+                nn.ReLU(inplace=True),
+            )
+            for i, c in enumerate(channels):
+                layer = self._make_layer(resnet.BasicBlock, resnet.Conv3DSimple, c, 2, 1 if i == 0 else 2)
+                setattr(self, f"layer{i + 1}", layer)
+            self.avgpool = nn.AdaptiveAvgPool3d(1)
+            self.fc = nn.Linear(channels[3], num_classes)
+            for m in self.modules():
+                if isinstance(m, nn.Conv3d):
+                    nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+                elif isinstance(m, nn.Linear):
+                    nn.init.normal_(m.weight, 0, 0.01)
+                    nn.init.zeros_(m.bias)
+
+    return Narrow()
 
 
 # Training

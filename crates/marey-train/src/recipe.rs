@@ -288,7 +288,9 @@ impl Recipe {
         self.augment
             .validate(&self.preprocess)
             .map_err(|error| error.to_string())?;
-        self.model.validate().map_err(|error| error.to_string())?;
+        self.model
+            .validate()
+            .map_err(|error| error.kind().to_string())?;
         self.preprocess
             .validate()
             .map_err(|error| error.to_string())?;
