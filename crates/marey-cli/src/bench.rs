@@ -5,19 +5,14 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use anyhow::{Result, ensure};
 use clap::Subcommand;
 use marey::{
-    burn::{
-        module::Module,
-        optim::GradientsParams,
-        tensor::{Distribution, Int, Tensor, TensorData},
-    },
-    clip::{Sampling, rng_for},
+    clip::Sampling,
     data::{
         self, DataConfig, Frames, Loader, LoaderConfig, Order, PackConfig, PackedStore, SplitBy,
         Unreadable,
     },
     media::OpenOptions,
     model::{Arch, ModelConfig},
-    train::{OptimizerConfig, cross_entropy},
+    train::{OptimizerConfig, train_on_noise},
     transform::{Augment, Preprocess, Resize},
 };
 use serde_json::json;
@@ -163,36 +158,23 @@ fn loader(args: &LoaderArgs) -> Result<Outcome> {
 fn step(args: &StepArgs) -> Result<Outcome> {
     ensure!(args.steps > 0, "--steps 0: expected at least 1");
     let chosen = args.device.choose()?;
-    let device = chosen.device.autodiff();
-    let mut model =
-        ModelConfig::new(args.arch).init(args.classes, &mut rng_for(0, 0, 0, 0), &device)?;
     let optimizer = OptimizerConfig::AdamW {
         lr: 1e-4,
         weight_decay: 0.01,
         betas: [0.9, 0.999],
     };
-    let mut optimizer_state = optimizer.init();
     let dims = [args.batch, args.frames, args.size, args.size, 3];
-    let clips = Tensor::<5>::random(dims, Distribution::Default, &device);
-    let targets: Vec<i32> = (0..args.batch)
-        .map(|idx| (idx % args.classes) as i32)
-        .collect();
-    let mut times = Vec::with_capacity(args.steps);
-    // The first step also makes the optimiser's state and finds memory: it is not counted.
-    for idx in 0..=args.steps {
-        let started = Instant::now();
-        let targets =
-            Tensor::<1, Int>::from_data(TensorData::new(targets.clone(), [args.batch]), &device);
-        let loss = cross_entropy(model.forward(clips.clone()), targets, None, 0.0);
-        let grads = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer_state.step(optimizer.lr(), model, grads);
-        device
-            .sync()
-            .map_err(|error| anyhow::anyhow!("the device failed: {error}"))?;
-        if idx > 0 {
-            times.push(started.elapsed().as_secs_f64() * 1e3);
-        }
-    }
+    let model = ModelConfig::new(args.arch);
+    let steps = train_on_noise(
+        &model,
+        args.classes,
+        dims,
+        &optimizer,
+        args.steps + 1,
+        &chosen.device,
+    )?;
+    // The first step is not counted.
+    let mut times: Vec<f64> = steps[1..].iter().map(|step| step.seconds * 1e3).collect();
     times.sort_by(f64::total_cmp);
     let step_ms = times[times.len() / 2];
     if args.json {
@@ -201,11 +183,7 @@ fn step(args: &StepArgs) -> Result<Outcome> {
             "peak_memory_bytes": machine::peak_memory_bytes(),
         }))?;
     } else {
-        output::line(format!(
-            "{step_ms:.0} ms a step (median of {}), {} parameters",
-            args.steps,
-            model.num_params()
-        ))?;
+        output::line(format!("{step_ms:.0} ms a step (median of {})", args.steps))?;
     }
     Ok(Outcome::Done)
 }

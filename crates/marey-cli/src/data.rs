@@ -158,10 +158,6 @@ fn split(args: SplitArgs) -> Result<Outcome> {
     output::line("split       items  groups  of each class")?;
     for split in Split::ALL {
         let indices = dataset.indices(split);
-        let groups: std::collections::BTreeSet<_> = indices
-            .iter()
-            .filter_map(|&idx| dataset.items[idx].group.as_ref())
-            .collect();
         let counts = dataset.class_counts(split);
         let counts = dataset
             .classes
@@ -174,7 +170,7 @@ fn split(args: SplitArgs) -> Result<Outcome> {
             "{:<10} {:>6}  {:>6}  {counts}",
             split.name(),
             indices.len(),
-            groups.len()
+            dataset.num_groups(split)
         ))?;
     }
     output::line(format!("wrote {}", args.output.display()))?;

@@ -7,6 +7,7 @@ use marey::{
     data::Split,
     infer::Predictor,
     media::OpenOptions,
+    model::files::write_whole,
     train::{Recipe, Run, Start},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     device::DeviceArg,
     machine::readable_secs,
     output,
-    recognise::{is_occupied, prepare, train_and_report},
+    recognise::{is_occupied, load_to_train, train_and_report},
 };
 
 /// Clips rendered of each class.
@@ -50,10 +51,10 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     ));
     let path = dir.join("demo.toml");
     let text = include_str!("../../../recipes/demo.toml");
-    output::write_file(&path, text.as_bytes())?;
+    write_whole(&path, text.as_bytes())?;
     let place = format!("data.path={:?}", set.manifest.display().to_string());
     let recipe = Recipe::read(&path, &[place])?;
-    let data = prepare(&recipe)?;
+    let data = load_to_train(&recipe)?;
     let run = Run::create(&dir.join("runs"), &recipe)?;
     let command = format!("marey demo --output {}", dir.display());
     let outcome = train_and_report(&recipe, &data, &run, Start::Fresh, &chosen, &command)?;

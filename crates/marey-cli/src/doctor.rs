@@ -8,14 +8,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use marey::{
-    burn::{
-        module::Module,
-        optim::GradientsParams,
-        tensor::{Distribution, Int, Tensor},
-    },
+    burn::tensor::{Distribution, Tensor},
     clip::rng_for,
     model::{Arch, ModelConfig},
-    train::{OptimizerConfig, cross_entropy},
+    train::{OptimizerConfig, train_on_noise},
 };
 use serde::Serialize;
 
@@ -156,36 +152,26 @@ fn ffmpeg_program() -> Option<String> {
     )
 }
 
-/// Two real steps of R3D-18 on noise: the first tells the time, the loss before and after whether it learns.
+/// A forward pass and two real steps of R3D-18 on noise; the losses before and after the first step tell whether it learns.
 fn step(chosen: &Chosen) -> Result<Step> {
-    let device = chosen.device.clone().autodiff();
-    let mut model = ModelConfig::new(Arch::R3d18).init(2, &mut rng_for(0, 0, 0, 0), &device)?;
-    let clips = Tensor::<5>::random([2, 4, 32, 32, 3], Distribution::Default, &device);
-    let targets = || Tensor::<1, Int>::from_ints([0, 1], &device);
+    let (config, dims) = (ModelConfig::new(Arch::R3d18), [2, 4, 32, 32, 3]);
+    let model = config.init(2, &mut rng_for(0, 0, 0, 0), &chosen.device)?;
+    let clips = Tensor::<5>::random(dims, Distribution::Default, &chosen.device);
     let started = Instant::now();
-    model.valid().forward(clips.clone().inner()).into_data();
+    model.scores(clips);
     let forward_ms = started.elapsed().as_secs_f64() * 1e3;
     let optimizer = OptimizerConfig::Sgd {
         lr: 0.01,
         weight_decay: 0.0,
         momentum: 0.0,
     };
-    let mut optimizer_state = optimizer.init();
-    let (mut losses, mut times) = (Vec::new(), Vec::new());
-    for _ in 0..2 {
-        let started = Instant::now();
-        let loss = cross_entropy(model.forward(clips.clone()), targets(), None, 0.0);
-        losses.push(loss.clone().into_scalar::<f32>());
-        let grads = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer_state.step(optimizer.lr(), model, grads);
-        times.push(started.elapsed().as_secs_f64() * 1e3);
-    }
+    let steps = train_on_noise(&config, 2, dims, &optimizer, 2, &chosen.device)?;
     Ok(Step {
         device: chosen.name.clone(),
         forward_ms,
-        step_ms: times[1],
-        loss_before: losses[0],
-        loss_after: losses[1],
+        step_ms: steps[1].seconds * 1e3,
+        loss_before: steps[0].loss,
+        loss_after: steps[1].loss,
     })
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use marey::{
     data::Split,
     infer::{Predictor, judge},
+    model::files::write_whole,
     train::{Recipe, Select},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     judge::{Evaluated, report_of},
     output,
     progress::Bar,
-    recognise::{judged_split, prepare},
+    recognise::{judged_split, load},
 };
 
 /// Arguments of `marey eval`.
@@ -63,7 +64,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     };
     let recipe = Recipe::read(&recipe_path, &args.set)?;
     let predictor = Predictor::open(&args.bundle, recipe.train.batch, &chosen.device)?;
-    let data = prepare(&recipe)?;
+    let data = load(&recipe)?;
     let Some(split) = args.split.or_else(|| judged_split(&data.dataset)) else {
         bail!("the data has neither a test nor a validation split: name one by --split");
     };
@@ -78,7 +79,6 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         bar.show("judging", done, total, "")
     })?;
     drop(bar);
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let evaluated = Evaluated {
         recipe: &recipe,
         dataset: &data.dataset,
@@ -86,7 +86,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         split,
         chosen_on_this_split: split == Split::Validation
             && recipe.train.select != Some(Select::Last),
-        command: format!("marey {command}"),
+        command: output::command_line(),
         chosen: &chosen,
         run: None,
     };
@@ -96,14 +96,14 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
             .extension()
             .is_some_and(|extension| extension == "json")
         {
-            output::write_file(path, report.to_json().as_bytes())?;
+            write_whole(path, report.to_json().as_bytes())?;
         } else {
             fs::create_dir_all(path)
                 .with_context(|| format!("cannot create {}", path.display()))?;
             report.save(path)?;
             let predictions =
                 marey::eval::predictions_csv(&report.classification.classes, &judged.scored);
-            output::write_file(&path.join("predictions.csv"), &predictions)?;
+            write_whole(&path.join("predictions.csv"), &predictions)?;
         }
     }
     if args.json {

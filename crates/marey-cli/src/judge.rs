@@ -1,6 +1,6 @@
 //! A report out of scored items: what `train`, `eval` and `demo` share.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 use marey::{
@@ -93,14 +93,11 @@ fn data_section(evaluated: &Evaluated<'_>) -> DataSection {
         .map(|split| (split, dataset.indices(split)))
         .filter(|(_, indices)| !indices.is_empty())
         .map(|(split, indices)| {
-            let groups: BTreeSet<_> = indices
-                .iter()
-                .filter_map(|&idx| dataset.items[idx].group.as_ref())
-                .collect();
+            let num_groups = dataset.num_groups(split);
             SplitCounts {
                 split: split.name().to_owned(),
                 items: indices.len(),
-                groups: (!groups.is_empty()).then_some(groups.len()),
+                groups: (num_groups > 0).then_some(num_groups),
                 per_class: dataset.class_counts(split),
             }
         })

@@ -3,7 +3,6 @@
 use std::{
     fmt::Display,
     io::{self, Write},
-    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -47,14 +46,11 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_pipe))
 }
 
-/// Writes the file `path` whole or not at all: under another name first, then renamed.
-pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|error| {
-        // Best effort: the error that matters is the first one.
-        let _ = std::fs::remove_file(&partial);
-        anyhow::Error::new(error).context(format!("cannot write {}", path.display()))
-    })
+/// The command as it was typed, for reports.
+pub(crate) fn command_line() -> String {
+    let arguments = std::env::args().skip(1);
+    std::iter::once("marey".to_owned())
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -124,10 +124,7 @@ impl Observer for RunProgress {
                 is_best,
             } => {
                 let validation = record.validation.map_or_else(String::new, |figures| {
-                    let position = Monitor::ALL
-                        .iter()
-                        .position(|&figure| figure == self.monitor);
-                    let value = figures[position.expect("ALL holds every figure")];
+                    let value = self.monitor.of(&figures);
                     let best = if *is_best { " (best)" } else { "" };
                     format!(", validation {} {value:.3}{best}", self.monitor.name())
                 });

@@ -16,7 +16,7 @@ use marey::{
     eval::{Report, Scored, compare},
     infer::{Judged, Predictor, Task, judge},
     media::OpenOptions,
-    model::{Bundle, Card, DataSummary, Provenance, utc},
+    model::{Bundle, Card, DataSummary, Provenance, files::write_whole, utc},
     train::{Ending, EventLog, Recipe, Run, Select, Setup, Start, Trained, train},
 };
 use serde_json::json;
@@ -51,26 +51,31 @@ impl Prepared {
     }
 }
 
-/// Loads the recipe's data and checks that it can be trained on.
-pub(crate) fn prepare(recipe: &Recipe) -> Result<Prepared> {
+/// Loads the recipe's data.
+pub(crate) fn load(recipe: &Recipe) -> Result<Prepared> {
     let dataset = Arc::new(marey::data::load(&recipe.data)?);
     for note in &dataset.notes {
         output::note(format!("note: {note}"));
     }
-    let train = dataset.indices(Split::Train);
-    ensure!(
-        !train.is_empty(),
-        "no item is in the training split: check data.split in the recipe"
-    );
     let frames = match &recipe.data.packed {
         Some(path) => Frames::Packed(Arc::new(PackedStore::open(path)?)),
-        None => {
-            check_sources(&dataset, recipe.data.unreadable)?;
-            Frames::Files(OpenOptions::default())
-        }
+        None => Frames::Files(OpenOptions::default()),
     };
-    read_one_clip(recipe, &dataset, &frames)?;
     Ok(Prepared { dataset, frames })
+}
+
+/// Loads the recipe's data and checks, before a run folder is made, that it can be trained on.
+pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
+    let data = load(recipe)?;
+    ensure!(
+        !data.dataset.indices(Split::Train).is_empty(),
+        "no item is in the training split: check data.split in the recipe"
+    );
+    if recipe.data.packed.is_none() {
+        check_sources(&data.dataset, recipe.data.unreadable)?;
+    }
+    read_one_clip(recipe, &data.dataset, &data.frames)?;
+    Ok(data)
 }
 
 /// Reads a clip of the first training item, so that settings that do not fit the data, or a store of other data, are found
@@ -134,8 +139,6 @@ pub(crate) struct Job<'a> {
     pub(crate) run: &'a Run,
     pub(crate) start: Start,
     pub(crate) chosen: &'a Chosen,
-    /// The command line, for the report.
-    pub(crate) command: String,
     /// Begins each line of progress.
     pub(crate) label: String,
 }
@@ -290,14 +293,12 @@ pub(crate) fn train_and_report(
     command: &str,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let command = command.to_owned();
     let job = Job {
         recipe,
         data,
         run,
         start,
         chosen,
-        command: command.clone(),
         label: String::new(),
     };
     let Some(finished) = job.execute()? else {
@@ -333,7 +334,7 @@ pub(crate) fn train_and_report(
             split,
             chosen_on_this_split: split == Split::Validation
                 && finished.trained.select == Select::Best,
-            command,
+            command: command.to_owned(),
             chosen,
             run: Some(run),
         },
@@ -373,7 +374,6 @@ fn single_frame(job: &Job<'_>) -> Result<Option<Vec<Scored>>> {
         run: &run,
         start,
         chosen: job.chosen,
-        command: job.command.clone(),
         label: "single frames: ".to_owned(),
     };
     let finished = job.execute()?;
@@ -399,7 +399,7 @@ fn single_frame_run(dir: &Path, recipe: &Recipe) -> Result<Run> {
 fn finish(run: &Run, report: &Report, scored: &[Scored], seconds: f64) -> Result<Outcome> {
     report.save(run.dir())?;
     let predictions = run.dir().join("predictions.csv");
-    output::write_file(
+    write_whole(
         &predictions,
         &marey::eval::predictions_csv(&report.classification.classes, scored),
     )?;

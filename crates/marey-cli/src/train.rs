@@ -9,7 +9,7 @@ use crate::{
     Outcome,
     device::DeviceArg,
     output,
-    recognise::{prepare, train_and_report},
+    recognise::{load_to_train, train_and_report},
 };
 
 /// Arguments of `marey train`.
@@ -45,10 +45,6 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let chosen = args.device.choose()?;
-    let command = std::env::args()
-        .enumerate()
-        .map(|(idx, arg)| if idx == 0 { "marey".to_owned() } else { arg });
-    let command = command.collect::<Vec<_>>().join(" ");
     let (recipe, data, run, start) = match &args.resume {
         Some(dir) => {
             let run = Run::open(dir)?;
@@ -58,7 +54,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
                 "{} is complete: its report is written. To train longer, start a new run",
                 dir.display()
             );
-            let data = prepare(&recipe)?;
+            let data = load_to_train(&recipe)?;
             (recipe, data, run, Start::Resume)
         }
         None => {
@@ -68,11 +64,18 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
                 .expect("clap asks for a recipe where there is no --resume");
             let recipe = Recipe::read(path, &args.set)?;
             // Everything that can be wrong about the data is found before the run folder is made.
-            let data = prepare(&recipe)?;
+            let data = load_to_train(&recipe)?;
             let run = Run::create(&args.runs, &recipe)?;
             (recipe, data, run, Start::Fresh)
         }
     };
     output::note(format!("run {}", run.dir().display()));
-    train_and_report(&recipe, &data, &run, start, &chosen, &command)
+    train_and_report(
+        &recipe,
+        &data,
+        &run,
+        start,
+        &chosen,
+        &output::command_line(),
+    )
 }

@@ -1,6 +1,10 @@
 //! Items, splits and the data set that holds them.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 
 use marey_clip::{ClassList, Span};
 use schemars::JsonSchema;
@@ -97,6 +101,15 @@ impl Dataset {
     pub fn indices(&self, split: Split) -> Vec<usize> {
         let is_in = |&idx: &usize| self.items[idx].split == Some(split);
         (0..self.items.len()).filter(is_in).collect()
+    }
+
+    /// Number of groups that the items of one split name.
+    pub fn num_groups(&self, split: Split) -> usize {
+        let items = self.items.iter().filter(|item| item.split == Some(split));
+        items
+            .filter_map(|item| item.group.as_ref())
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     /// Number of items of each class in one split.

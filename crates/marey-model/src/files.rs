@@ -10,7 +10,10 @@ use std::{
 use crate::{Error, ErrorKind};
 
 /// Writes `bytes` to `path`, through a file beside it that is renamed when it is complete and on the disk.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+///
+/// # Errors
+/// When it cannot be written; what was at `path` before is then untouched.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fresh = beside(path, "new");
     let written = (|| {
         let mut file = File::create(&fresh).map_err(Error::io(path, "create the file"))?;
@@ -28,13 +31,16 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Fills a folder beside `dir` and renames it into place; a folder there before is replaced only when `may_replace`.
-pub(crate) fn write_folder(
+///
+/// # Errors
+/// When a folder is there that may not be replaced, the folder cannot be made or renamed, or `fill` fails.
+pub fn write_folder<E: From<Error>>(
     dir: &Path,
     may_replace: impl Fn(&Path) -> bool,
-    fill: impl FnOnce(&Path) -> Result<(), Error>,
-) -> Result<(), Error> {
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     if dir.exists() && !may_replace(dir) {
-        return Err(Error::at(dir, ErrorKind::Occupied));
+        return Err(Error::at(dir, ErrorKind::Occupied).into());
     }
     let (fresh, old) = (beside(dir, "new"), beside(dir, "old"));
     remove_if_there(&fresh)?;
@@ -45,18 +51,19 @@ pub(crate) fn write_folder(
             remove_if_there(&old)?;
             fs::rename(dir, &old).map_err(Error::io(dir, "rename the folder that was there"))?;
         }
-        fs::rename(&fresh, dir).map_err(Error::io(dir, "rename the complete folder into place"))
+        fs::rename(&fresh, dir).map_err(Error::io(dir, "rename the complete folder into place"))?;
+        Ok(())
     })();
     if written.is_err() {
         let _ = fs::remove_dir_all(&fresh);
         return written;
     }
-    remove_if_there(&old)
+    Ok(remove_if_there(&old)?)
 }
 
 /// Where the folder `dir` of [`write_folder`] is: a crash between its two renames leaves the one before under its spare
 /// name.
-pub(crate) fn find_folder(dir: &Path) -> PathBuf {
+pub fn find_folder(dir: &Path) -> PathBuf {
     let old = beside(dir, "old");
     if !dir.exists() && old.is_dir() {
         old

@@ -37,7 +37,7 @@ mod bundle;
 
 mod error;
 
-mod files;
+pub mod files;
 
 pub use bundle::Bundle;
 pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, Provenance, utc};

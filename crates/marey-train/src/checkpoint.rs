@@ -9,7 +9,7 @@ use std::{
 };
 
 use burn::{module::Module, optim::ModuleOptimizer};
-use marey_model::Model;
+use marey_model::{Model, files};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Watch};
@@ -35,12 +35,9 @@ pub struct Progress {
 }
 
 /// The folder `name` of the checkpoints in `dir`, as far as it can be used.
-///
-/// A crash between the two renames of [`save`] leaves the checkpoint before under its spare name.
 pub(crate) fn find(dir: &Path, name: &str) -> Option<PathBuf> {
-    [dir.join(name), spare(dir, name)]
-        .into_iter()
-        .find(|path| path.is_dir())
+    let path = files::find_folder(&dir.join(name));
+    path.is_dir().then_some(path)
 }
 
 /// Writes the checkpoint `name` into `dir`. `optimizer` is left out where only the weights are wanted.
@@ -51,36 +48,29 @@ pub(crate) fn save(
     optimizer: Option<&ModuleOptimizer>,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let (fresh, place, spare) = (
-        dir.join(format!(".{name}.new")),
-        dir.join(name),
-        spare(dir, name),
-    );
-    let failed = |path: &Path, error: &dyn std::fmt::Display| Error::Checkpoint {
-        path: path.to_owned(),
+    let place = dir.join(name);
+    let failed = |error: &dyn std::fmt::Display| Error::Checkpoint {
+        path: place.clone(),
         message: format!("cannot write it: {error}. Free space on the disk and resume the run"),
     };
-    remove_if_there(&fresh)?;
-    fs::create_dir_all(&fresh).map_err(Error::io("create the folder", &fresh))?;
-    model
-        .clone()
-        .into_record()
-        .save(fresh.join("model"))
-        .map_err(|error| failed(&fresh, &error))?;
-    if let Some(optimizer) = optimizer {
-        optimizer
-            .save(fresh.join("optimizer"))
-            .map_err(|error| failed(&fresh, &error))?;
-    }
-    let text = serde_json::to_string_pretty(progress).map_err(|error| failed(&fresh, &error))?;
-    let path = fresh.join("progress.json");
-    fs::write(&path, text).map_err(Error::io("write", &path))?;
-    if place.is_dir() {
-        remove_if_there(&spare)?;
-        fs::rename(&place, &spare).map_err(Error::io("rename", &place))?;
-    }
-    fs::rename(&fresh, &place).map_err(Error::io("rename", &fresh))?;
-    remove_if_there(&spare)
+    files::write_folder(
+        &place,
+        |_| true,
+        |fresh| {
+            let record = model.clone().into_record();
+            record
+                .save(fresh.join("model"))
+                .map_err(|error| failed(&error))?;
+            if let Some(optimizer) = optimizer {
+                optimizer
+                    .save(fresh.join("optimizer"))
+                    .map_err(|error| failed(&error))?;
+            }
+            let text = serde_json::to_string_pretty(progress).map_err(|error| failed(&error))?;
+            let path = fresh.join("progress.json");
+            fs::write(&path, text).map_err(Error::io("write", &path))
+        },
+    )
 }
 
 /// The checkpoint at `path`: its weights in `model`, its state in `optimizer`, and how far the run had come.
@@ -113,15 +103,4 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Error {
             "cannot be used: {error}. Start a new run, or resume from another checkpoint"
         ),
     }
-}
-
-fn spare(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!(".{name}.old"))
-}
-
-fn remove_if_there(dir: &Path) -> Result<(), Error> {
-    if dir.is_dir() {
-        fs::remove_dir_all(dir).map_err(Error::io("remove", dir))?;
-    }
-    Ok(())
 }

@@ -32,6 +32,8 @@ mod trainer;
 
 mod validate;
 
+mod noise;
+
 mod loss;
 
 mod optimizer;
@@ -54,6 +56,7 @@ pub use checkpoint::Progress;
 pub use error::Error;
 pub use loss::{ClassWeights, LossConfig, cross_entropy};
 pub use monitor::{Best, Monitor, Watch};
+pub use noise::{NoiseStep, train_on_noise};
 pub use observer::{Event, Observer, Silent};
 pub use optimizer::OptimizerConfig;
 pub use recipe::{EvalConfig, Recipe, Select, TaskConfig, TaskKind, TrainConfig};

@@ -49,6 +49,12 @@ impl Monitor {
         }
     }
 
+    /// Its value among `figures`, which are in the order of [`Monitor::ALL`].
+    pub fn of(self, figures: &[f64; Self::ALL.len()]) -> f64 {
+        // ALL lists the variants as they are declared, so a variant's number is its place there.
+        figures[self as usize]
+    }
+
     fn is_better(self, value: f64, than: f64, min_delta: f64) -> bool {
         match self {
             Self::Loss => value < than - min_delta,
@@ -121,6 +127,7 @@ mod tests {
         for monitor in Monitor::ALL {
             let json = serde_json::to_string(&monitor).expect("a unit variant");
             assert_eq!(json, format!("\"{}\"", monitor.name()));
+            assert_eq!(Monitor::ALL[monitor as usize], monitor);
         }
     }
 }

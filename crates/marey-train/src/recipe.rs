@@ -274,8 +274,7 @@ impl Recipe {
                 "{key} has no effect with train.select = \"last\": remove one of them"
             ));
         }
-        let (ScheduleConfig::Cosine { warmup_epochs, .. }
-        | ScheduleConfig::Constant { warmup_epochs }) = self.schedule;
+        let warmup_epochs = self.schedule.warmup_epochs();
         if !(0.0..train.epochs as f64).contains(&warmup_epochs) {
             return Err(format!(
                 "schedule.warmup_epochs is {warmup_epochs}, it must be at least 0 and less than train.epochs ({})",

@@ -38,6 +38,15 @@ impl Default for ScheduleConfig {
     }
 }
 
+impl ScheduleConfig {
+    /// Epochs of linear warm-up.
+    pub const fn warmup_epochs(&self) -> f64 {
+        match self {
+            Self::Cosine { warmup_epochs, .. } | Self::Constant { warmup_epochs } => *warmup_epochs,
+        }
+    }
+}
+
 /// A [`ScheduleConfig`] with the lengths of a run filled in.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -55,9 +64,7 @@ impl Schedule {
         steps_per_epoch: usize,
         num_steps: usize,
     ) -> Self {
-        let (ScheduleConfig::Cosine { warmup_epochs, .. }
-        | ScheduleConfig::Constant { warmup_epochs }) = config;
-        let warmup_steps = (warmup_epochs * steps_per_epoch as f64).round() as usize;
+        let warmup_steps = (config.warmup_epochs() * steps_per_epoch as f64).round() as usize;
         Self {
             config,
             peak_lr,

@@ -21,8 +21,8 @@ use rand::RngCore;
 use serde_json::json;
 
 use crate::{
-    Best, EpochRecord, Error, Event, EventLog, Monitor, Observer, Progress, Recipe, Run, Schedule,
-    Select, StepRecord, checkpoint,
+    Best, EpochRecord, Error, Event, EventLog, Observer, Progress, Recipe, Run, Schedule, Select,
+    StepRecord, checkpoint,
     loss::cross_entropy,
     optimizer::{global_norm, scale},
     run::Metrics,
@@ -383,13 +383,10 @@ impl<'a> Trainer<'a> {
             None => None,
         };
         let is_best = validation.is_some_and(|figures| {
-            let position = Monitor::ALL
-                .iter()
-                .position(|&figure| figure == train.monitor)
-                .expect("ALL holds every one");
+            let value = train.monitor.of(&figures);
             self.progress
                 .watch
-                .update(train.monitor, epoch, figures[position], train.min_delta)
+                .update(train.monitor, epoch, value, train.min_delta)
         });
         let progress = &mut self.progress;
         progress.epochs_done = epoch;

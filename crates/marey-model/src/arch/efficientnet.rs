@@ -5,7 +5,11 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor, activation::sigmoid, assert_shape},
+    tensor::{
+        Device, Tensor,
+        activation::{sigmoid, silu},
+        assert_shape,
+    },
 };
 
 use super::scaled_channels;
@@ -321,7 +325,7 @@ impl SqueezeExcite {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [b, _, _, c] = x.dims();
         let mean = global_average(x.clone()).reshape([b, 1, 1, c]);
-        let reduced = Activation::Silu.forward(self.conv_reduce.forward(mean));
+        let reduced = silu(self.conv_reduce.forward(mean));
         x * sigmoid(self.conv_expand.forward(reduced))
     }
 }

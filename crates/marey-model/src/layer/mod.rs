@@ -27,6 +27,6 @@ pub use drop_path::DropPath;
 pub use init::Init;
 pub use linear::{Linear, LinearInit};
 pub use lstm::BiLstm;
+pub use marey_kernel::Activation;
 pub use norm::{BatchNorm, RunningStat};
-pub use op::Activation;
 pub use pool::{AvgPool3d, MaxPool3d, global_average};

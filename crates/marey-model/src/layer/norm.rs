@@ -13,10 +13,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{
-    init::constant,
-    op::{self, Activation},
-};
+use super::{Activation, init::constant, op};
 
 /// Normalises each channel, scales and shifts it, and applies an activation (Ioffe and Szegedy, 2015).
 ///

@@ -3,8 +3,10 @@
 //! Letters: b batch, t frames, h height, w width, i and o input and output channels, g groups. On the CPU these are
 //! kernels that work channels last; on every other device `marey-kernel` calls Burn's own operations.
 
-use burn::tensor::{Tensor, activation};
-use marey_kernel::{Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics};
+use burn::tensor::Tensor;
+use marey_kernel::{
+    Activation, Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics,
+};
 
 /// Where a convolution's kernel sits on `[t, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,29 +38,6 @@ pub struct PoolWindow {
     pub stride: [usize; 3],
     /// What is added at both ends.
     pub padding: [usize; 3],
-}
-
-/// A function applied to each value after a normalisation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    /// The value itself.
-    #[default]
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x * sigmoid(x)`, also called swish.
-    Silu,
-}
-
-impl Activation {
-    /// The function of every value of `x`.
-    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Identity => x,
-            Self::Relu => activation::relu(x),
-            Self::Silu => activation::silu(x),
-        }
-    }
 }
 
 /// Convolution over `[t, h, w]`; `groups` divides the input and output channels, and equals both where it is depthwise.
@@ -127,7 +106,7 @@ pub fn batch_norm(
     };
     let options = NormOptions {
         epsilon,
-        activation: activation.into(),
+        activation,
     };
     let x = x.reshape([n, 1, 1, 1, c]);
     marey_kernel::batch_norm_frozen(x, None, affine, statistics, options).reshape([n, c])
@@ -151,7 +130,7 @@ pub fn batch_norm_train(
     };
     let options = NormOptions {
         epsilon,
-        activation: activation.into(),
+        activation,
     };
     let x = x.reshape([n, 1, 1, 1, c]);
     let (y, Statistics { mean, variance }) =
@@ -189,16 +168,6 @@ impl From<PoolWindow> for Pool3dOptions {
             kernel,
             stride,
             padding,
-        }
-    }
-}
-
-impl From<Activation> for marey_kernel::Activation {
-    fn from(activation: Activation) -> Self {
-        match activation {
-            Activation::Identity => Self::Identity,
-            Activation::Relu => Self::Relu,
-            Activation::Silu => Self::Silu,
         }
     }
 }
