@@ -9,6 +9,9 @@ use crate::raw::{Activation, Conv3dOptions};
 
 /// Convolution of channels-last clips; a 2-D one has `t = 1` and `kt = 1`. Differentiable in both.
 ///
+/// It computes in the type of `x`, which is also that of the output; weights of another type are converted on the way,
+/// and their gradient comes in their own type. So `f32` master weights meet `bf16` or `f16` activations.
+///
 /// # Shapes
 /// - `x`: `[b, t, h, w, c]`
 /// - `weights`: `[k, kt, kh, kw, c / groups]`
@@ -51,13 +54,25 @@ pub fn conv3d_fused(
     let y = if has_kernels {
         let y = conv3d(x, weights, options);
         match bias {
-            Some(bias) => y + bias.unsqueeze(),
+            Some(bias) => {
+                let bias = in_type_of(&y, bias);
+                y + bias.unsqueeze()
+            }
             None => y,
         }
     } else {
         default(x, weights, bias, options)
     };
     activate(y, activation)
+}
+
+/// `values` in the type of `x`.
+fn in_type_of<const D: usize, const E: usize>(x: &Tensor<D>, values: Tensor<E>) -> Tensor<E> {
+    if values.dtype() == x.dtype() {
+        values
+    } else {
+        values.cast(x.dtype())
+    }
 }
 
 /// An activation by Burn's own operations.
@@ -69,7 +84,7 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
     }
 }
 
-/// Burn's own convolution between two permutations.
+/// Burn's own convolution between two permutations, in the type of `x`.
 fn default(
     x: Tensor<5>,
     weights: Tensor<5>,
@@ -84,6 +99,8 @@ fn default(
     } = options;
     let [_, frames, ..] = x.dims();
     let [_, kernel_t, ..] = weights.dims();
+    let weights = in_type_of(&x, weights);
+    let bias = bias.map(|bias| in_type_of(&x, bias));
     let (x, weights) = (x.permute([0, 4, 1, 2, 3]), weights.permute([0, 4, 1, 2, 3]));
     if frames == 1 && kernel_t == 1 && padding[0] == 0 {
         // Devices have better kernels for images.

@@ -5,12 +5,13 @@ use std::mem::MaybeUninit;
 use burn::tensor::{AllocationProperty, Bytes};
 use burn_std::{AccessError, AccessPolicy, AllocationController};
 
+use crate::raw::Element;
 use crate::raw::memory::{ALIGNMENT, Buffer};
 
 /// A buffer as the storage of a tensor.
-struct Pooled(Buffer);
+struct Pooled<E: Element>(Buffer<E>);
 
-impl AllocationController for Pooled {
+impl<E: Element> AllocationController for Pooled<E> {
     fn alloc_align(&self) -> usize {
         ALIGNMENT
     }
@@ -32,7 +33,7 @@ impl AllocationController for Pooled {
 }
 
 /// The elements of `buffer`, as storage that Burn's tensors take.
-pub(super) fn bytes_of(buffer: Buffer) -> Bytes {
+pub(super) fn bytes_of<E: Element>(buffer: Buffer<E>) -> Bytes {
     let len = size_of_val(&*buffer);
     // SAFETY: a buffer's memory is initialised, and at least `len` bytes long.
     unsafe { Bytes::from_controller(Box::new(Pooled(buffer)), len) }
@@ -44,7 +45,7 @@ mod tests {
 
     #[test]
     fn storage_is_shared_copied_and_changed_like_any_other() {
-        let mut bytes = bytes_of(Buffer::copy_of(&[1.0, 2.0, 3.0]));
+        let mut bytes = bytes_of(Buffer::copy_of(&[1.0f32, 2.0, 3.0]));
         let copy = bytes.clone();
         bytes[..4].copy_from_slice(&5.0f32.to_ne_bytes());
         let floats = |bytes: &[u8]| -> Vec<f32> {

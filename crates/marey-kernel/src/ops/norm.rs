@@ -3,7 +3,7 @@
 pub(super) mod flex;
 
 use burn::backend::Dispatch;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::conv::activate;
 use super::{VideoOps, has_kernels};
@@ -41,6 +41,8 @@ pub struct Statistics {
 /// `n = b * t * h * w`). Differentiable in x, residual, gamma and beta; the statistics that come
 /// back are not tracked.
 ///
+/// `x` and the residual may be in half precision, and so is then the output; `affine` and the statistics stay `f32`.
+///
 /// # Shapes
 /// - `x`, `residual`, output: `[b, t, h, w, c]`
 /// - `affine`, statistics: `[c]`
@@ -64,7 +66,7 @@ pub fn batch_norm_train(
         return (Tensor::from_dispatch(y), Statistics { mean, variance });
     }
     let (rows, channels) = rows(&x);
-    let flat = x.clone().reshape([rows, channels]);
+    let flat = wide(x.clone()).reshape([rows, channels]);
     let mean = flat.clone().mean_dim(0);
     let variance = (flat - mean.clone()).square().mean_dim(0);
     let statistics = Statistics {
@@ -156,7 +158,16 @@ fn nothing(x: &Tensor<5>) -> Tensor<5> {
     Tensor::zeros([0; 5], &x.device())
 }
 
-/// The same by Burn's own operations.
+/// Half-precision values as `f32`, others as they are.
+fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if matches!(x.dtype(), DType::BF16 | DType::F16) {
+        x.cast(DType::F32)
+    } else {
+        x
+    }
+}
+
+/// The same by Burn's own operations. Half-precision activations are widened inside.
 fn default(
     x: Tensor<5>,
     residual: Option<Tensor<5>>,
@@ -166,12 +177,14 @@ fn default(
 ) -> Tensor<5> {
     let Statistics { mean, variance } = statistics;
     let scale = affine.gamma / (variance + options.epsilon).sqrt();
-    let y = (x - mean.unsqueeze()) * scale.unsqueeze() + affine.beta.unsqueeze();
+    let dtype = x.dtype();
+    let y = (wide(x) - mean.unsqueeze()) * scale.unsqueeze() + affine.beta.unsqueeze();
     let y = match residual {
-        Some(residual) => y + residual,
+        Some(residual) => y + wide(residual),
         None => y,
     };
-    activate(y, options.activation)
+    let y = activate(y, options.activation);
+    if y.dtype() == dtype { y } else { y.cast(dtype) }
 }
 
 #[cfg(test)]

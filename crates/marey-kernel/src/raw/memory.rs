@@ -4,10 +4,13 @@
 //! kernel spends on it; a training step asks for the same sizes again and again.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::element::Element;
 
 /// Alignment of every buffer: one cache line, one AVX-512 vector.
 pub const ALIGNMENT: usize = 64;
@@ -77,19 +80,20 @@ impl Block {
 /// A buffer of floats, 64-byte aligned, that returns to the pool when dropped.
 ///
 /// Its contents are whatever its last user left; kernels overwrite all of it.
-pub struct Buffer {
+pub struct Buffer<E: Element = f32> {
     block: Option<Block>,
     len: usize,
+    elements: PhantomData<E>,
 }
 
 // SAFETY: the buffer owns its block, and shared access only reads.
-unsafe impl Sync for Buffer {}
+unsafe impl<E: Element> Sync for Buffer<E> {}
 
-impl Buffer {
-    /// A buffer of `len` floats with unspecified (but initialised) contents.
+impl<E: Element> Buffer<E> {
+    /// A buffer of `len` elements with unspecified (but initialised) contents.
     pub fn take(len: usize) -> Self {
         // Whole kilobytes: sizes that differ by a little share buffers.
-        let bytes = (len * size_of::<f32>()).next_multiple_of(1024).max(1024);
+        let bytes = (len * size_of::<E>()).next_multiple_of(1024).max(1024);
         let kept = {
             let mut pool = POOL
                 .lock()
@@ -109,11 +113,12 @@ impl Buffer {
         Self {
             block: Some(kept.unwrap_or_else(|| Block::new(bytes))),
             len,
+            elements: PhantomData,
         }
     }
 
     /// A buffer with the contents of `data`.
-    pub fn copy_of(data: &[f32]) -> Self {
+    pub fn copy_of(data: &[E]) -> Self {
         let mut buffer = Self::take(data.len());
         buffer.copy_from_slice(data);
         buffer
@@ -123,7 +128,7 @@ impl Buffer {
         self.block.as_ref().expect("only drop takes the block")
     }
 
-    fn start(&self) -> *mut f32 {
+    fn start(&self) -> *mut E {
         self.block().start.as_ptr().cast()
     }
 
@@ -142,7 +147,7 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl<E: Element> Drop for Buffer<E> {
     fn drop(&mut self) {
         let block = self.block.take().expect("dropped once");
         let mut pool = POOL
@@ -161,17 +166,18 @@ impl Drop for Buffer {
     }
 }
 
-impl std::ops::Deref for Buffer {
-    type Target = [f32];
+impl<E: Element> std::ops::Deref for Buffer<E> {
+    type Target = [E];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: the block holds at least `len` floats, all initialised: it was born as zeros.
+    fn deref(&self) -> &[E] {
+        // SAFETY: the block holds at least `len` elements, all initialised: it was born as zeros, and any
+        // bits are an element.
         unsafe { std::slice::from_raw_parts(self.start(), self.len) }
     }
 }
 
-impl std::ops::DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<E: Element> std::ops::DerefMut for Buffer<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
         // SAFETY: as in `deref`, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.start(), self.len) }
     }
@@ -196,16 +202,16 @@ mod tests {
     fn a_buffer_comes_back_from_the_pool() {
         // A size no other test uses, so that running beside them does not matter.
         let len = 1_234_567;
-        let first = Buffer::take(len);
+        let first = Buffer::<f32>::take(len);
         let (start, size) = (first.as_ptr(), first.len());
         assert_eq!((start as usize % ALIGNMENT, size), (0, len));
         drop(first);
-        assert_eq!(Buffer::take(len - 3).as_ptr(), start);
+        assert_eq!(Buffer::<f32>::take(len - 3).as_ptr(), start);
     }
 
     #[test]
     fn an_empty_buffer_is_possible() {
-        assert!(Buffer::take(0).is_empty());
+        assert!(Buffer::<f32>::take(0).is_empty());
         assert_eq!(&*Buffer::copy_of(&[1.0, 2.0]), [1.0, 2.0]);
     }
 }

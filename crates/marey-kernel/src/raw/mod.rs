@@ -10,11 +10,13 @@ pub mod pool;
 pub mod reference;
 
 mod activation;
+mod element;
 mod parallel;
 mod shape;
 mod simd;
 mod tile;
 
 pub use activation::Activation;
+pub use element::Element;
 pub use shape::{Conv3dOptions, Conv3dShape};
 pub use simd::Isa;

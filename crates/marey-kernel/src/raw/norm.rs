@@ -11,6 +11,7 @@ mod statistics;
 use std::ops::Range;
 
 use super::activation::Activation;
+use super::element::Element;
 use super::parallel::{Shared, for_each_task};
 use super::simd::{Isa, MAX_LANES, Vector};
 
@@ -194,11 +195,11 @@ impl Pass<'_> {
     unsafe fn before_activation<V: Vector>(&self, at: usize, channel: usize, len: usize) -> V {
         // SAFETY: the contract; scale and shift are padded to whole vectors.
         unsafe {
-            let x = V::load_part(self.x.as_ptr().add(at), len);
+            let x = f32::load_part::<V>(self.x.as_ptr().add(at), len);
             let scale = V::load(self.scale.at(channel));
             let value = x.mul_add(scale, V::load(self.shift.at(channel)));
             match self.residual {
-                Some(residual) => value.add(V::load_part(residual.as_ptr().add(at), len)),
+                Some(residual) => value.add(f32::load_part::<V>(residual.as_ptr().add(at), len)),
                 None => value,
             }
         }
@@ -217,7 +218,7 @@ impl Pass<'_> {
     ) -> V {
         // SAFETY: the contract.
         unsafe {
-            let dy = V::load_part(dy.as_ptr().add(at), len);
+            let dy = f32::load_part::<V>(dy.as_ptr().add(at), len);
             if activation == Activation::Identity {
                 return dy;
             }

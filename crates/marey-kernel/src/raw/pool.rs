@@ -8,6 +8,7 @@ mod shape;
 
 use std::ops::Range;
 
+use super::element::Element;
 use super::parallel::{Shared, for_each_task};
 use super::simd::{Isa, Job, Vector};
 
@@ -183,12 +184,12 @@ impl Job for Forward<'_> {
                         Kind::Average(divisor) => {
                             let mut sum = V::splat(0.0);
                             for at in &inputs {
-                                sum = sum.add(V::load_part(x.add(*at), len));
+                                sum = sum.add(f32::load_part::<V>(x.add(*at), len));
                             }
                             sum.mul(V::splat(shape.weight(output, divisor)))
                         }
                     };
-                    value.store_part(self.y.add(pixel + channel), len);
+                    f32::store_part(value, self.y.add(pixel + channel), len);
                 }
             }
         }
@@ -205,7 +206,7 @@ unsafe fn largest<V: Vector>(inputs: &[usize], x: *const f32, len: usize) -> V {
     unsafe {
         let mut best = V::splat(f32::NEG_INFINITY);
         for at in inputs {
-            best = best.max_or_nan(V::load_part(x.add(*at), len));
+            best = best.max_or_nan(f32::load_part::<V>(x.add(*at), len));
         }
         best
     }
@@ -255,7 +256,8 @@ impl Job for Backward<'_> {
                     let len = V::LANES.min(self.channels.end - channel);
                     // SAFETY: a vector or part of one fits in the strip.
                     unsafe {
-                        let dy = V::load_part(self.dy.as_ptr().add(pixel * total + channel), len);
+                        let dy =
+                            f32::load_part::<V>(self.dy.as_ptr().add(pixel * total + channel), len);
                         self.add_window::<V>(output, &inputs, channel, len, dy);
                     }
                 }
@@ -302,7 +304,7 @@ impl Backward<'_> {
                     let share = dy.mul(V::splat(self.shape.weight(output, divisor)));
                     for at in inputs {
                         let to = dx.add(*at);
-                        V::load_part(to, len).add(share).store_part(to, len);
+                        f32::store_part(f32::load_part::<V>(to, len).add(share), to, len);
                     }
                 }
                 Kind::Max => {
@@ -311,11 +313,10 @@ impl Backward<'_> {
                     let mut left = dy;
                     for at in inputs {
                         // What is not below the largest element takes all that is left.
-                        let kept = V::load_part(x.add(*at), len).keep_below(best, left);
+                        let kept = f32::load_part::<V>(x.add(*at), len).keep_below(best, left);
                         let to = dx.add(*at);
-                        V::load_part(to, len)
-                            .add(left.sub(kept))
-                            .store_part(to, len);
+                        let sum = f32::load_part::<V>(to, len).add(left.sub(kept));
+                        f32::store_part(sum, to, len);
                         left = kept;
                     }
                 }

@@ -6,12 +6,14 @@
 
 use std::sync::OnceLock;
 
+use half::{bf16, f16};
+
 /// Instruction sets for which kernels exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// 16 lanes, AVX-512F.
     Avx512,
-    /// 8 lanes, AVX2 with FMA.
+    /// 8 lanes, AVX2 with FMA and F16C.
     Avx2,
     /// No intrinsics; any target.
     Portable,
@@ -29,8 +31,10 @@ impl Isa {
         let mut sets = vec![];
         #[cfg(target_arch = "x86_64")]
         {
-            let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            // The AVX-512 entry also turns AVX2 and FMA on; no machine has one without the other.
+            let has_avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            // The AVX-512 entry also turns these on; no machine has one without the others.
             if has_avx2 && is_x86_feature_detected!("avx512f") {
                 sets.push(Self::Avx512);
             }
@@ -78,7 +82,7 @@ pub(crate) trait Job {
 /// # Safety
 /// Every method needs the instruction set of the type; loads and stores need `LANES` valid floats,
 /// at any alignment.
-pub(crate) trait Vector: Copy {
+pub trait Vector: Copy {
     /// Floats in a vector.
     const LANES: usize;
 
@@ -104,39 +108,14 @@ pub(crate) trait Vector: Copy {
     /// 2 to the power of `self`, which holds whole numbers in -126..=127.
     unsafe fn exp2_whole(self) -> Self;
 
-    /// The first `len` lanes from memory, zeros after them.
-    ///
-    /// # Safety
-    /// As [`Vector::load`], for `len` floats, at most `LANES`.
-    #[inline(always)]
-    unsafe fn load_part(from: *const f32, len: usize) -> Self {
-        // SAFETY: only `len` floats are read; a vector has at most `MAX_LANES`.
-        unsafe {
-            if len == Self::LANES {
-                return Self::load(from);
-            }
-            let mut lanes = [0.0f32; MAX_LANES];
-            lanes.as_mut_ptr().copy_from_nonoverlapping(from, len);
-            Self::load(lanes.as_ptr())
-        }
-    }
-
-    /// Writes the first `len` lanes.
-    ///
-    /// # Safety
-    /// As [`Vector::store`], for `len` floats, at most `LANES`.
-    #[inline(always)]
-    unsafe fn store_part(self, to: *mut f32, len: usize) {
-        // SAFETY: only `len` floats are written; a vector has at most `MAX_LANES`.
-        unsafe {
-            if len == Self::LANES {
-                return self.store(to);
-            }
-            let mut lanes = [0.0f32; MAX_LANES];
-            self.store(lanes.as_mut_ptr());
-            to.copy_from_nonoverlapping(lanes.as_ptr(), len);
-        }
-    }
+    /// `LANES` bf16 values, as their bits.
+    unsafe fn load_bf16(from: *const u16) -> Self;
+    /// Rounded to bf16, to nearest even; NaN stays NaN.
+    unsafe fn store_bf16(self, to: *mut u16);
+    /// `LANES` f16 values, as their bits.
+    unsafe fn load_f16(from: *const u16) -> Self;
+    /// Rounded to f16, to nearest even; NaN stays NaN.
+    unsafe fn store_f16(self, to: *mut u16);
 }
 
 /// Lanes of the widest vector.
@@ -217,6 +196,30 @@ impl Vector for [f32; 8] {
     unsafe fn exp2_whole(self) -> Self {
         std::array::from_fn(|i| f32::from_bits(((self[i] as i32 + 127) as u32) << 23))
     }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: the caller gives 8 valid elements; an array read needs their alignment.
+        let bits = unsafe { from.cast::<[u16; 8]>().read_unaligned() };
+        bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16) {
+        let bits = self.map(|value| bf16::from_f32(value).to_bits());
+        // SAFETY: the caller gives room for 8 elements.
+        unsafe { to.cast::<[u16; 8]>().write_unaligned(bits) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        // SAFETY: the caller gives 8 valid elements; an array read needs their alignment.
+        let bits = unsafe { from.cast::<[u16; 8]>().read_unaligned() };
+        bits.map(|bits| f16::from_bits(bits).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut u16) {
+        let bits = self.map(|value| f16::from_f32(value).to_bits());
+        // SAFETY: the caller gives room for 8 elements.
+        unsafe { to.cast::<[u16; 8]>().write_unaligned(bits) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -227,17 +230,17 @@ mod x86 {
 
     /// # Safety
     /// As [`Isa::run`](super::Isa::run), for AVX-512F.
-    #[target_feature(enable = "avx512f,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx2,fma,f16c")]
     pub(super) unsafe fn run_avx512<J: Job>(job: J) -> J::Output {
         // SAFETY: this function is entered on machines with AVX-512F only.
         unsafe { job.run::<__m512>() }
     }
 
     /// # Safety
-    /// As [`Isa::run`](super::Isa::run), for AVX2 and FMA.
-    #[target_feature(enable = "avx2,fma")]
+    /// As [`Isa::run`](super::Isa::run), for AVX2, FMA and F16C.
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) unsafe fn run_avx2<J: Job>(job: J) -> J::Output {
-        // SAFETY: this function is entered on machines with AVX2 and FMA only.
+        // SAFETY: this function is entered on machines with these only.
         unsafe { job.run::<__m256>() }
     }
 
@@ -293,6 +296,45 @@ mod x86 {
             // SAFETY: the caller has AVX-512F.
             unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self) }
         }
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const u16) -> Self {
+            // SAFETY: the caller has AVX-512F and gives 16 elements.
+            unsafe {
+                let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut u16) {
+            // SAFETY: the caller has AVX-512F and gives room for 16 elements.
+            unsafe {
+                let bits = _mm512_castps_si512(self);
+                let high = _mm512_srli_epi32::<16>(bits);
+                // Half a unit less one, plus the last bit that stays: rounds to even.
+                let half = _mm512_add_epi32(
+                    _mm512_and_si512(high, _mm512_set1_epi32(1)),
+                    _mm512_set1_epi32(0x7fff),
+                );
+                let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+                let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self, self);
+                let quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+                let rounded = _mm512_mask_mov_epi32(rounded, is_nan, quiet);
+                _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded));
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_f16(from: *const u16) -> Self {
+            // SAFETY: the caller has AVX-512F and gives 16 elements.
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut u16) {
+            // SAFETY: the caller has AVX-512F and gives room for 16 elements.
+            unsafe {
+                let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self);
+                _mm256_storeu_si256(to.cast(), half);
+            }
+        }
     }
 
     impl Vector for __m256 {
@@ -337,6 +379,47 @@ mod x86 {
             unsafe {
                 let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self), _mm256_set1_epi32(127));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const u16) -> Self {
+            // SAFETY: the caller has AVX2 and gives 8 elements.
+            unsafe {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut u16) {
+            // SAFETY: the caller has AVX2 and gives room for 8 elements.
+            unsafe {
+                let bits = _mm256_castps_si256(self);
+                let high = _mm256_srli_epi32::<16>(bits);
+                // Half a unit less one, plus the last bit that stays: rounds to even.
+                let half = _mm256_add_epi32(
+                    _mm256_and_si256(high, _mm256_set1_epi32(1)),
+                    _mm256_set1_epi32(0x7fff),
+                );
+                let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+                let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self, self));
+                let quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+                let rounded = _mm256_blendv_epi8(rounded, quiet, is_nan);
+                let low = _mm256_castsi256_si128(rounded);
+                let packed = _mm_packus_epi32(low, _mm256_extracti128_si256::<1>(rounded));
+                _mm_storeu_si128(to.cast(), packed);
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_f16(from: *const u16) -> Self {
+            // SAFETY: the caller has F16C and gives 8 elements.
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut u16) {
+            // SAFETY: the caller has F16C and gives room for 8 elements.
+            unsafe {
+                let half = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self);
+                _mm_storeu_si128(to.cast(), half);
             }
         }
     }

@@ -81,7 +81,7 @@ impl<'a> Panels<'a> {
 
     /// Packs all panels.
     pub(super) fn pack(mut self) -> Self {
-        let mut data = Buffer::take(self.len());
+        let mut data = Buffer::<f32>::take(self.len());
         let chunks = self.rows.div_ceil(TASK_ROWS);
         let shared = Shared::new(&mut data);
         for_each_task(self.groups * self.per_group * chunks, |task| {

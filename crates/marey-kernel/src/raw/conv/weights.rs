@@ -92,7 +92,7 @@ pub(super) fn backward_weights(
     let splits = want.div_ceil(copies * groups).min(layout.panels);
     let panels_each = layout.panels.div_ceil(splits);
     let splits = layout.panels.div_ceil(panels_each);
-    let mut partial = Buffer::take(copies * layout.copy_len());
+    let mut partial = Buffer::<f32>::take(copies * layout.copy_len());
     let shared = Shared::new(&mut partial);
     let gradient = Gradient {
         isa,

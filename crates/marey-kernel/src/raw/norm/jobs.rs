@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::super::activation::Activation;
+use super::super::element::Element;
 use super::super::simd::{Job, Vector};
 use super::{GradientLine, Pass, PerChannel, STRIP};
 
@@ -75,9 +76,7 @@ impl Forward<'_> {
             let value = self
                 .pass
                 .before_activation::<V>(row + channel, channel, len);
-            activation
-                .apply(value)
-                .store_part(self.y.add(row + channel), len);
+            f32::store_part(activation.apply(value), self.y.add(row + channel), len);
         }
     }
 }
@@ -146,7 +145,7 @@ impl Sums<'_> {
                     let gradient = self
                         .pass
                         .gradient::<V>(activation, self.dy, [at, channel, len]);
-                    let x = V::load_part(self.pass.x.as_ptr().add(at), len);
+                    let x = f32::load_part::<V>(self.pass.x.as_ptr().add(at), len);
                     let distance = x.sub(V::load(self.mean.at(channel)));
                     sums[0][n] = sums[0][n].add(gradient);
                     sums[1][n] = gradient.mul_add(distance, sums[1][n]);
@@ -212,13 +211,13 @@ impl Data<'_> {
                 .pass
                 .gradient::<V>(activation, self.dy, [at, channel, len]);
             if let Some(dresidual) = self.dresidual {
-                gradient.store_part(dresidual.add(at), len);
+                f32::store_part(gradient, dresidual.add(at), len);
             }
-            let x = V::load_part(self.pass.x.as_ptr().add(at), len);
+            let x = f32::load_part::<V>(self.pass.x.as_ptr().add(at), len);
             let distance = x.sub(V::load(line.mean.at(channel)));
             let offset = distance.mul_add(V::load(line.c.at(channel)), V::load(line.b.at(channel)));
             let dx = gradient.mul_add(V::load(line.a.at(channel)), offset);
-            dx.store_part(self.dx.add(at), len);
+            f32::store_part(dx, self.dx.add(at), len);
         }
     }
 }

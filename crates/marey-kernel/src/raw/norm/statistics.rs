@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::super::element::Element;
 use super::super::parallel::for_each_piece;
 use super::super::simd::{Isa, Job, MAX_LANES, Vector};
 use super::{PerChannel, STRIP};
@@ -139,12 +140,12 @@ impl Moments<'_> {
             let mut origin = [V::splat(0.0); N];
             for n in 0..N {
                 let first = self.x.as_ptr().add(channel + n * V::LANES);
-                origin[n] = V::load_part(first, len);
+                origin[n] = f32::load_part::<V>(first, len);
             }
             let mut sums = [[V::splat(0.0); N]; 2];
             for row in self.x.chunks_exact(self.channels) {
                 for n in 0..N {
-                    let x = V::load_part(row.as_ptr().add(channel + n * V::LANES), len);
+                    let x = f32::load_part::<V>(row.as_ptr().add(channel + n * V::LANES), len);
                     let value = x.sub(origin[n]);
                     sums[0][n] = sums[0][n].add(value);
                     sums[1][n] = value.mul_add(value, sums[1][n]);

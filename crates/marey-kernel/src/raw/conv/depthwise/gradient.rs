@@ -27,7 +27,7 @@ pub(in super::super) fn backward_weights(
     // Every part adds up its rows in its own copy, so that sums do not depend on scheduling.
     let parts = (TASKS_PER_THREAD * rayon::current_num_threads()).min(num_rows);
     let copy_len = num_taps * channels;
-    let mut partial = Buffer::take(parts * copy_len);
+    let mut partial = Buffer::<f32>::take(parts * copy_len);
     let shared = Shared::new(&mut partial);
     let gradient = Gradient::new(isa, shape, x, dy);
     for_each_task(parts, |part| {

@@ -7,6 +7,7 @@
 )]
 
 use super::super::super::activation::Activation;
+use super::super::super::element::Element;
 use super::super::super::simd::{Isa, Job, Vector};
 
 /// Output pixels of a tile.
@@ -141,8 +142,8 @@ impl<const WHOLE: bool> Tile<'_, WHOLE> {
                         .wrapping_add(i * args.x_step + channel);
                     sum += *x * *args.weights.add(tap.weight + channel);
                 }
-                let value = args.activation.apply(V::load_part(&sum, 1));
-                value.store_part(args.y.add(i * args.y_step + channel), 1);
+                let value = args.activation.apply(f32::load_part::<V>(&sum, 1));
+                f32::store_part(value, args.y.add(i * args.y_step + channel), 1);
             }
         }
     }
