@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use marey_kernel::raw::conv::{self, Epilogue};
+use marey_kernel::raw::conv::{self, Epilogue, Sets};
 use marey_kernel::raw::memory::Buffer;
 use marey_kernel::raw::norm::{GradientLine, Pass, PerChannel, statistics};
 use marey_kernel::raw::pool::{self, Pool3dShape};
@@ -52,7 +52,7 @@ fn main() {
 /// Operands of one geometry.
 struct Case {
     key: (String, Vec<usize>),
-    isa: Isa,
+    sets: Sets,
     shape: Conv3dShape,
     pool: Pool3dOptions,
     x: Buffer,
@@ -103,10 +103,10 @@ impl Case {
         };
         let random = |len: usize, seed| Buffer::copy_of(&noise(len, seed));
         Self {
-            isa: match std::env::var("KERNEL_ISA").as_deref() {
-                Ok("avx2") => Isa::Avx2,
-                Ok("portable") => Isa::Portable,
-                _ => Isa::best(),
+            sets: match std::env::var("KERNEL_ISA").as_deref() {
+                Ok("avx2") => Sets::of(Isa::Avx2),
+                Ok("portable") => Sets::of(Isa::Portable),
+                _ => Sets::best(),
             },
             shape,
             pool,
@@ -126,17 +126,18 @@ impl Case {
             return self.time_burn(kind, direction);
         }
         let start = now();
-        let Self { isa, shape, .. } = *self;
+        let Self { sets, shape, .. } = *self;
+        let isa = sets.isa;
         match (&self.key.0[..], direction) {
             ("conv", "fwd") => {
                 let epilogue = Epilogue::default();
-                conv::forward(isa, &shape, &self.x, &self.weights, epilogue, &mut self.y);
+                conv::forward(sets, &shape, &self.x, &self.weights, epilogue, &mut self.y);
             }
             ("conv", "bwd_data") => {
-                conv::backward_data(isa, &shape, &self.dy, &self.weights, &mut self.dx);
+                conv::backward_data(sets, &shape, &self.dy, &self.weights, &mut self.dx);
             }
             ("conv", "bwd_weights") => {
-                conv::backward_weights(isa, &shape, &self.x, &self.dy, &mut self.dw);
+                conv::backward_weights(sets, &shape, &self.x, &self.dy, &mut self.dw);
             }
             ("norm", direction) => self.norm(direction == "bwd"),
             ("maxpool", "fwd") => {
@@ -165,10 +166,10 @@ impl Case {
         let [mean, shift] = if is_backward {
             [0.1, -0.1].map(|value| PerChannel::new(channels, |_| value))
         } else {
-            statistics(self.isa, &self.x, channels)
+            statistics(self.sets.isa, &self.x, channels)
         };
         let pass = Pass {
-            isa: self.isa,
+            isa: self.sets.isa,
             x: &self.x,
             residual: None,
             scale: &one,

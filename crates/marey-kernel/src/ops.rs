@@ -76,6 +76,12 @@ pub(crate) trait VideoOps: Backend {
 
 /// Do the kernels take this tensor: `f32` on the CPU device?
 fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && has_half_kernels(tensor)
+}
+
+/// Do the kernels take this tensor: `f32`, `bf16` or `f16` on the CPU device?
+fn has_half_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().without_autodiff();
-    tensor.dtype() == DType::F32 && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
+        && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }

@@ -2,9 +2,9 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::ConvOptions as BurnOptions;
-use burn::tensor::{Tensor, activation, module};
+use burn::tensor::{DType, Tensor, activation, module};
 
-use super::{VideoOps, has_kernels};
+use super::{VideoOps, has_half_kernels, has_kernels};
 use crate::raw::{Activation, Conv3dOptions};
 
 /// Convolution of channels-last clips; a 2-D one has `t = 1` and `kt = 1`. Differentiable in both.
@@ -20,7 +20,7 @@ use crate::raw::{Activation, Conv3dOptions};
 /// # Panics
 /// If the shapes do not fit each other and the options, or the tensors lie on different devices.
 pub fn conv3d(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tensor<5> {
-    if has_kernels(&x) && has_kernels(&weights) {
+    if takes(&x, &weights) {
         let (x, weights) = (x.into_dispatch(), weights.into_dispatch());
         Tensor::from_dispatch(<Dispatch as VideoOps>::conv3d(x, weights, options))
     } else {
@@ -43,7 +43,7 @@ pub fn conv3d_fused(
     activation: Activation,
     options: Conv3dOptions,
 ) -> Tensor<5> {
-    let has_kernels = has_kernels(&x) && has_kernels(&weights);
+    let has_kernels = takes(&x, &weights) && bias.as_ref().is_none_or(|b| b.dtype() == DType::F32);
     if has_kernels && !x.device().is_autodiff() {
         let no_bias = || Tensor::zeros([weights.dims()[0]], &x.device());
         let bias = bias.unwrap_or_else(no_bias).into_dispatch();
@@ -64,6 +64,11 @@ pub fn conv3d_fused(
         default(x, weights, bias, options)
     };
     activate(y, activation)
+}
+
+/// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
+fn takes(x: &Tensor<5>, weights: &Tensor<5>) -> bool {
+    has_half_kernels(x) && has_kernels(weights)
 }
 
 /// `values` in the type of `x`.

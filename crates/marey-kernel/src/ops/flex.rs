@@ -3,19 +3,64 @@
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
+use half::{bf16, f16};
 
 use super::VideoOps;
 use super::memory::bytes_of;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
-use crate::raw::conv::{self, Epilogue};
+use crate::raw::conv::{self, Epilogue, Sets};
 use crate::raw::memory::Buffer;
 use crate::raw::pool::{self, Divisor, Pool3dOptions, Pool3dShape};
-use crate::raw::{Activation, Conv3dOptions, Conv3dShape, Isa};
+use crate::raw::{Activation, Conv3dOptions, Conv3dShape, Element, Isa};
+
+/// An [`Element`] that Burn's CPU tensors hold.
+pub(super) trait Stored: Element {
+    /// Burn's name of the type.
+    const DTYPE: DType;
+
+    /// The elements of a tensor of this type, if they lie together, in order.
+    fn slice(tensor: &FlexTensor) -> Option<&[Self]>;
+}
+
+macro_rules! stored {
+    ($($type:ty, $dtype:ident;)*) => {$(
+        impl Stored for $type {
+            const DTYPE: DType = DType::$dtype;
+
+            fn slice(tensor: &FlexTensor) -> Option<&[Self]> {
+                tensor.as_slice()
+            }
+        }
+    )*};
+}
+
+stored! { f32, F32; bf16, BF16; f16, F16; }
+
+/// `$body` with `$element` as the type of the tensor's elements.
+macro_rules! with_element {
+    ($tensor:expr, $element:ident => $body:expr) => {
+        match burn::backend::TensorMetadata::dtype($tensor) {
+            burn::tensor::DType::F32 => {
+                type $element = f32;
+                $body
+            }
+            burn::tensor::DType::BF16 => {
+                type $element = half::bf16;
+                $body
+            }
+            burn::tensor::DType::F16 => {
+                type $element = half::f16;
+                $body
+            }
+            other => unreachable!("the public functions send no {other:?} here"),
+        }
+    };
+}
 
 /// A tensor whose elements lie together, in order.
 pub(super) fn dense(tensor: FlexTensor) -> FlexTensor {
-    if tensor.as_slice::<f32>().is_some() {
+    if with_element!(&tensor, E => E::slice(&tensor).is_some()) {
         tensor
     } else {
         tensor.to_contiguous()
@@ -23,10 +68,8 @@ pub(super) fn dense(tensor: FlexTensor) -> FlexTensor {
 }
 
 /// The elements of a [`dense`] tensor.
-pub(super) fn elements(tensor: &FlexTensor) -> &[f32] {
-    tensor
-        .as_slice()
-        .expect("made dense, and f32 was asked for at the door")
+pub(super) fn elements<E: Stored>(tensor: &FlexTensor) -> &[E] {
+    E::slice(tensor).expect("made dense, and its type was looked at")
 }
 
 /// Dimensions of a tensor of rank `D`.
@@ -35,16 +78,16 @@ pub(super) fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
 }
 
 /// A new tensor, in memory of the pool, that `fill` writes completely.
-pub(super) fn filled<const D: usize>(
+pub(super) fn filled<E: Stored, const D: usize>(
     shape: [usize; D],
-    fill: impl FnOnce(&mut [f32]),
+    fill: impl FnOnce(&mut [E]),
 ) -> FlexTensor {
     let mut buffer = Buffer::take(shape.iter().product());
     fill(&mut buffer);
     FlexTensor::new(
         bytes_of(buffer),
         Layout::contiguous(Shape::from(shape)),
-        DType::F32,
+        E::DTYPE,
     )
 }
 
@@ -63,16 +106,11 @@ fn convolve(
         activation,
     };
     let [t, h, w] = shape.output();
-    filled([shape.batch, t, h, w, shape.out_channels], |y| {
-        conv::forward(
-            Isa::best(),
-            &shape,
-            elements(&x),
-            elements(&weights),
-            epilogue,
-            y,
-        );
-    })
+    let dims = [shape.batch, t, h, w, shape.out_channels];
+    let weights = elements(&weights);
+    with_element!(&x, E => filled(dims, |y| {
+        conv::forward::<E>(Sets::best(), &shape, elements(&x), weights, epilogue, y);
+    }))
 }
 
 /// Gradient of a convolution's input.
@@ -82,9 +120,10 @@ pub(super) fn conv3d_backward_data(
     shape: &Conv3dShape,
 ) -> FlexTensor {
     let [t, h, w] = shape.input;
-    filled([shape.batch, t, h, w, shape.in_channels], |dx| {
-        conv::backward_data(Isa::best(), shape, elements(dy), elements(weights), dx);
-    })
+    let dims = [shape.batch, t, h, w, shape.in_channels];
+    with_element!(dy, E => filled(dims, |dx| {
+        conv::backward_data::<E>(Sets::best(), shape, elements(dy), elements(weights), dx);
+    }))
 }
 
 /// Gradient of a convolution's weights.
@@ -94,12 +133,10 @@ pub(super) fn conv3d_backward_weights(
     shape: &Conv3dShape,
 ) -> FlexTensor {
     let [kt, kh, kw] = shape.kernel;
-    filled(
-        [shape.out_channels, kt, kh, kw, shape.group_inputs()],
-        |dw| {
-            conv::backward_weights(Isa::best(), shape, elements(x), elements(dy), dw);
-        },
-    )
+    let dims = [shape.out_channels, kt, kh, kw, shape.group_inputs()];
+    with_element!(x, E => filled(dims, |dw| {
+        conv::backward_weights::<E>(Sets::best(), shape, elements(x), elements(dy), dw);
+    }))
 }
 
 impl VideoOps for Flex {

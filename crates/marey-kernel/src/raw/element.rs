@@ -8,6 +8,9 @@ use super::simd::{MAX_LANES, Vector};
 ///
 /// Storing rounds to the nearest value, ties to even; a NaN stays a NaN, what is too large for `f16` becomes infinite.
 pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
+    /// Which one it is.
+    const TYPE: ElementType;
+
     /// Its value.
     fn to_f32(self) -> f32;
 
@@ -65,10 +68,43 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 
     }
 }
 
+/// The [`Element`] types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementType {
+    /// 32 bits.
+    F32,
+    /// 16 bits, the exponent of `f32`.
+    Bf16,
+    /// 16 bits, IEEE half precision.
+    F16,
+}
+
+/// `slice` as elements of a type that is known by another name.
+///
+/// # Panics
+/// If it is another type.
+pub(crate) fn same<A: Element, B: Element>(slice: &[A]) -> &[B] {
+    assert!(A::TYPE == B::TYPE, "{:?} is not {:?}", A::TYPE, B::TYPE);
+    // SAFETY: each `TYPE` belongs to one type.
+    unsafe { std::slice::from_raw_parts(slice.as_ptr().cast(), slice.len()) }
+}
+
+/// As [`same`].
+///
+/// # Panics
+/// As [`same`].
+pub(crate) fn same_mut<A: Element, B: Element>(slice: &mut [A]) -> &mut [B] {
+    assert!(A::TYPE == B::TYPE, "{:?} is not {:?}", A::TYPE, B::TYPE);
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(slice.as_mut_ptr().cast(), slice.len()) }
+}
+
 /// An element whose vector forms are methods of the vector.
 macro_rules! element {
-    ($type:ty, $load:ident, $store:ident, $to:expr, $from:expr) => {
+    ($type:ty, $name:ident, $load:ident, $store:ident, $to:expr, $from:expr) => {
         impl Element for $type {
+            const TYPE: ElementType = ElementType::$name;
+
             fn to_f32(self) -> f32 {
                 $to(self)
             }
@@ -94,13 +130,21 @@ macro_rules! element {
 
 element!(
     f32,
+    F32,
     load,
     store,
     std::convert::identity,
     std::convert::identity
 );
-element!(bf16, load_bf16, store_bf16, Self::to_f32, Self::from_f32);
-element!(f16, load_f16, store_f16, Self::to_f32, Self::from_f32);
+element!(
+    bf16,
+    Bf16,
+    load_bf16,
+    store_bf16,
+    Self::to_f32,
+    Self::from_f32
+);
+element!(f16, F16, load_f16, store_f16, Self::to_f32, Self::from_f32);
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ pub mod pool;
 pub mod reference;
 
 mod activation;
+mod convert;
 mod element;
 mod parallel;
 mod shape;
@@ -17,6 +18,6 @@ mod simd;
 mod tile;
 
 pub use activation::Activation;
-pub use element::Element;
+pub use element::{Element, ElementType};
 pub use shape::{Conv3dOptions, Conv3dShape};
 pub use simd::Isa;

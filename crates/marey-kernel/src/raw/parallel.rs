@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::element::Element;
+
 /// Calls `work` once for each of `0..num_tasks`, from as many threads as the current rayon pool has.
 ///
 /// Tasks are handed out one by one, so that a thread which the machine serves badly does not hold
@@ -85,15 +87,15 @@ pub(crate) struct Scratch(Vec<Line>);
 struct Line([f32; 16]);
 
 impl Scratch {
-    /// At least `len` initialised elements.
-    pub(crate) fn take(&mut self, len: usize) -> &mut [f32] {
-        let lines = len.div_ceil(16);
+    /// `len` initialised elements.
+    pub(crate) fn take<E: Element>(&mut self, len: usize) -> &mut [E] {
+        let lines = (len * size_of::<E>()).div_ceil(size_of::<Line>());
         if self.0.len() < lines {
             // The old contents need not be copied.
             self.0 = Vec::new();
             self.0.resize(lines, Line([0.0; 16]));
         }
-        // SAFETY: a line is 16 initialised floats without padding.
+        // SAFETY: a line is 64 initialised bytes without padding, and any bits are an element.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
     }
 }
@@ -133,7 +135,7 @@ mod tests {
     fn scratch_is_aligned() {
         let mut scratch = Scratch::default();
         for len in [1, 100, 17, 5000] {
-            let slice = scratch.take(len);
+            let slice: &mut [f32] = scratch.take(len);
             assert_eq!((slice.as_ptr() as usize % 64, slice.len()), (0, len));
         }
     }

@@ -65,6 +65,20 @@ impl Isa {
     }
 }
 
+/// Runs `job` with AVX-512 and its instructions for pairs of bf16.
+///
+/// # Safety
+/// The machine has AVX-512 with BF16, and whatever `job` asks for holds.
+pub(crate) unsafe fn run_pairs<J: Job>(job: J) -> J::Output {
+    // SAFETY: the caller vouches for the set and the job.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        return x86::run_avx512_bf16(job);
+        #[cfg(not(target_arch = "x86_64"))]
+        return job.run::<[f32; 8]>();
+    }
+}
+
 /// Work that is written for any vector.
 pub(crate) trait Job {
     /// What it gives back.
@@ -107,6 +121,9 @@ pub trait Vector: Copy {
     unsafe fn keep_below(self, bound: Self, then: Self) -> Self;
     /// 2 to the power of `self`, which holds whole numbers in -126..=127.
     unsafe fn exp2_whole(self) -> Self;
+
+    /// `addend` plus both products of the pairs of bf16 that the lanes of `self` and `factor` hold.
+    unsafe fn dot_pairs(self, factor: Self, addend: Self) -> Self;
 
     /// `LANES` bf16 values, as their bits.
     unsafe fn load_bf16(from: *const u16) -> Self;
@@ -197,6 +214,15 @@ impl Vector for [f32; 8] {
         std::array::from_fn(|i| f32::from_bits(((self[i] as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
+    unsafe fn dot_pairs(self, factor: Self, addend: Self) -> Self {
+        let low = |lane: f32| f32::from_bits(lane.to_bits() << 16);
+        let high = |lane: f32| f32::from_bits(lane.to_bits() & 0xffff_0000);
+        std::array::from_fn(|i| {
+            let (a, b) = (self[i], factor[i]);
+            addend[i] + low(a) * low(b) + high(a) * high(b)
+        })
+    }
+    #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Self {
         // SAFETY: the caller gives 8 valid elements; an array read needs their alignment.
         let bits = unsafe { from.cast::<[u16; 8]>().read_unaligned() };
@@ -233,6 +259,14 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx2,fma,f16c")]
     pub(super) unsafe fn run_avx512<J: Job>(job: J) -> J::Output {
         // SAFETY: this function is entered on machines with AVX-512F only.
+        unsafe { job.run::<__m512>() }
+    }
+
+    /// # Safety
+    /// As [`Isa::run`](super::Isa::run), for AVX-512F with BF16.
+    #[target_feature(enable = "avx512f,avx512bf16,avx2,fma,f16c")]
+    pub(super) unsafe fn run_avx512_bf16<J: Job>(job: J) -> J::Output {
+        // SAFETY: this function is entered on machines with both only.
         unsafe { job.run::<__m512>() }
     }
 
@@ -295,6 +329,14 @@ mod x86 {
         unsafe fn exp2_whole(self) -> Self {
             // SAFETY: the caller has AVX-512F.
             unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self) }
+        }
+        #[inline(always)]
+        unsafe fn dot_pairs(self, factor: Self, addend: Self) -> Self {
+            // SAFETY: called from `run_avx512_bf16` only; lanes are 32 plain bits.
+            unsafe {
+                let [a, b] = [self, factor].map(|v| std::mem::transmute::<Self, __m512bh>(v));
+                _mm512_dpbf16_ps(addend, a, b)
+            }
         }
         #[inline(always)]
         unsafe fn load_bf16(from: *const u16) -> Self {
@@ -379,6 +421,17 @@ mod x86 {
             unsafe {
                 let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(self), _mm256_set1_epi32(127));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot_pairs(self, factor: Self, addend: Self) -> Self {
+            // SAFETY: the caller has AVX2.
+            unsafe {
+                let low = |v| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(v)));
+                let mask = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000_u32 as i32));
+                let high = |v| _mm256_and_ps(v, mask);
+                let sum = _mm256_fmadd_ps(low(self), low(factor), addend);
+                _mm256_fmadd_ps(high(self), high(factor), sum)
             }
         }
         #[inline(always)]

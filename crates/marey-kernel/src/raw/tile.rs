@@ -15,7 +15,7 @@
 )]
 
 use super::activation::Activation;
-use super::simd::{Isa, Job, Vector};
+use super::simd::{Isa, Job, Vector, run_pairs};
 
 /// Rows of the portable tile: its sums should fit the registers of the target's baseline.
 const PORTABLE_ROWS: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
@@ -69,6 +69,15 @@ pub(crate) struct Finish {
     pub(crate) activation: Activation,
 }
 
+/// What the lanes of both operands of a row tile are. Sums are floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// An `f32`.
+    Floats,
+    /// Two `bf16`, for AVX-512 with BF16 only, and without a [`Finish`].
+    Pairs,
+}
+
 /// Operands of a row tile.
 pub(crate) struct RowArgs<'a> {
     /// Left operand.
@@ -94,24 +103,25 @@ pub(crate) struct RowArgs<'a> {
 /// Runs the row tile of `isa`.
 ///
 /// # Safety
-/// `isa` is available. For each of the `tile_rows` pixels, `base + pixel + run` is readable for
+/// `isa` is available, for pairs AVX-512 with BF16. For each of the `tile_rows` pixels, `base + pixel + run` is readable for
 /// `run_len` floats; the panel holds as many rows as it must; `width` floats of each output are
 /// writable, and nobody else touches them.
-pub(crate) unsafe fn row_tile(isa: Isa, args: &RowArgs) {
+pub(crate) unsafe fn row_tile(isa: Isa, operand: Operand, args: &RowArgs) {
     debug_assert!(args.pixels.len() == isa.tile_rows() && args.outputs.len() <= isa.tile_rows());
     // SAFETY: passed on to the caller.
     unsafe {
-        match isa {
-            Isa::Avx512 => isa.run(RowTile::<14>(args)),
-            Isa::Avx2 => isa.run(RowTile::<6>(args)),
-            Isa::Portable => isa.run(RowTile::<PORTABLE_ROWS>(args)),
+        match (operand, isa) {
+            (Operand::Pairs, _) => run_pairs(RowTile::<14, true>(args)),
+            (Operand::Floats, Isa::Avx512) => isa.run(RowTile::<14, false>(args)),
+            (Operand::Floats, Isa::Avx2) => isa.run(RowTile::<6, false>(args)),
+            (Operand::Floats, Isa::Portable) => isa.run(RowTile::<PORTABLE_ROWS, false>(args)),
         }
     }
 }
 
-struct RowTile<'a, const ROWS: usize>(&'a RowArgs<'a>);
+struct RowTile<'a, const ROWS: usize, const PAIRS: bool>(&'a RowArgs<'a>);
 
-impl<const ROWS: usize> Job for RowTile<'_, ROWS> {
+impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
     type Output = ();
 
     #[inline(always)]
@@ -130,8 +140,13 @@ impl<const ROWS: usize> Job for RowTile<'_, ROWS> {
                     let right = [V::load(panel), V::load(panel.add(V::LANES))];
                     for i in 0..ROWS {
                         let left = V::splat(*rows[i].offset(q));
-                        sums[i][0] = left.mul_add(right[0], sums[i][0]);
-                        sums[i][1] = left.mul_add(right[1], sums[i][1]);
+                        for j in 0..2 {
+                            sums[i][j] = if PAIRS {
+                                left.dot_pairs(right[j], sums[i][j])
+                            } else {
+                                left.mul_add(right[j], sums[i][j])
+                            };
+                        }
                     }
                     panel = panel.add(2 * V::LANES);
                 }

@@ -61,7 +61,7 @@ impl Normalized {
         options: NormOptions,
     ) -> Self {
         let statistics = statistics
-            .map(elements)
+            .map(elements::<f32>)
             .map(|s| PerChannel::new(s.len(), |c| s[c]));
         Self::new(
             dense(x),
@@ -81,7 +81,7 @@ impl Normalized {
         origin: Origin,
         options: NormOptions,
     ) -> Self {
-        let [gamma, beta] = affine.map(elements);
+        let [gamma, beta] = affine.map(elements::<f32>);
         let channels = gamma.len();
         let rstd = PerChannel::new(channels, |c| {
             (f64::from(variance.get(c)) + options.epsilon)

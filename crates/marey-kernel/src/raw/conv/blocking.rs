@@ -2,14 +2,14 @@
 
 use super::window::{Block, Window};
 
-/// Floats of a band that a task should work on: it stays in a core's L2 cache.
-const BAND_LEN: usize = 96 << 10;
+/// Elements of a band that a task should work on: it stays in a core's L2 cache.
+pub(super) const BAND_LEN: usize = 96 << 10;
 /// Output pixels below which a block is not cut for the sake of its band, because every block
 /// walks all of the weights.
 const MIN_PIXELS: usize = 112;
 /// Window floats whose packed weights (128 bytes each) stay in L2, beside the band, while they meet
 /// every tile of a block. Pieces that fit L1 were 5 to 10 % slower: outputs are added up too often.
-const SUM_LEN: usize = 1152;
+pub(super) const SUM_LEN: usize = 1152;
 
 /// How outputs are cut into blocks.
 #[derive(Debug)]
@@ -22,9 +22,15 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
-    /// Cuts `batch` outputs of `grid` pixels into blocks whose bands suit the cache, and into at
-    /// least `min_blocks` if that does not make them tiny.
-    pub(super) fn new(window: &Window, batch: usize, grid: [usize; 3], min_blocks: usize) -> Self {
+    /// Cuts `batch` outputs of `grid` pixels into blocks whose bands are at most `band_len` long, and
+    /// into at least `min_blocks`, if that does not make them tiny.
+    pub(super) fn new(
+        window: &Window,
+        batch: usize,
+        grid: [usize; 3],
+        min_blocks: usize,
+        band_len: usize,
+    ) -> Self {
         let mut cut = Self {
             batch,
             grid,
@@ -33,7 +39,7 @@ impl Blocking {
             h: grid[1],
         };
         let is_large =
-            |cut: &Self| window.band_len(cut.t, cut.h) > BAND_LEN || cut.num_blocks() < min_blocks;
+            |cut: &Self| window.band_len(cut.t, cut.h) > band_len || cut.num_blocks() < min_blocks;
         while cut.block_pixels() > MIN_PIXELS && cut.t * cut.h > 1 && is_large(&cut) {
             // Rows first: a cut between frames repeats more of the input.
             if cut.h > 4 || cut.t == 1 {
@@ -46,7 +52,7 @@ impl Blocking {
         while cut.images < batch
             && (cut.t, cut.h) == (grid[0], grid[1])
             && cut.block_pixels() < 2 * MIN_PIXELS
-            && window.band_len(cut.t, cut.h) * (cut.images + 1) <= 2 * BAND_LEN
+            && window.band_len(cut.t, cut.h) * (cut.images + 1) <= 2 * band_len
             && batch.div_ceil(cut.images + 1) >= min_blocks
         {
             cut.images += 1;
@@ -98,27 +104,28 @@ impl Blocking {
     }
 }
 
-/// A piece of the sum over a window: the same floats of several runs.
+/// A piece of the sum over a window: the same elements of several runs. An element is a float, or
+/// a chunk of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SumPart {
     /// First run.
     pub(super) run: usize,
     /// Runs.
     pub(super) num_runs: usize,
-    /// First float within each run.
+    /// First element within each run.
     pub(super) start: usize,
-    /// Floats of each run.
+    /// Elements of each run.
     pub(super) len: usize,
     /// Row of the packed panel where the piece starts.
     pub(super) row: usize,
 }
 
-/// Cuts a window of `num_runs` runs of `run_len` floats into pieces of about [`SUM_LEN`] floats.
+/// Cuts a window of `num_runs` runs of `run_len` elements into pieces of at most `max_len`.
 /// The cut depends on nothing else, so that sums come out the same whatever the blocks are.
-pub(super) fn sum_parts(num_runs: usize, run_len: usize) -> Vec<SumPart> {
+pub(super) fn sum_parts(num_runs: usize, run_len: usize, max_len: usize) -> Vec<SumPart> {
     let mut parts = vec![];
-    if run_len <= SUM_LEN {
-        let step = SUM_LEN / run_len;
+    if run_len <= max_len {
+        let step = max_len / run_len;
         for run in (0..num_runs).step_by(step) {
             let num_runs = step.min(num_runs - run);
             parts.push(SumPart {
@@ -131,7 +138,7 @@ pub(super) fn sum_parts(num_runs: usize, run_len: usize) -> Vec<SumPart> {
         }
         return parts;
     }
-    let len = run_len.div_ceil(run_len.div_ceil(SUM_LEN));
+    let len = run_len.div_ceil(run_len.div_ceil(max_len));
     for run in 0..num_runs {
         for start in (0..run_len).step_by(len) {
             let len = len.min(run_len - start);
@@ -163,10 +170,11 @@ mod tests {
                 input: grid,
                 channels,
                 pitch: channels,
+                width: channels,
                 stride: [1; 3],
                 offsets: [vec![-1, 0, 1], vec![-1, 0, 1], vec![-1, 0, 1]],
             };
-            let cut = Blocking::new(&window, batch, grid, 8);
+            let cut = Blocking::new(&window, batch, grid, 8, BAND_LEN);
             let mut seen = vec![0; batch * grid.iter().product::<usize>()];
             for idx in 0..cut.num_blocks() {
                 cut.block(idx).for_each_pixel(|n, [t, h, w]| {
@@ -181,7 +189,7 @@ mod tests {
     fn sum_parts_cover_the_window_once() {
         for (num_runs, run_len) in [(1, 1), (9, 3), (27, 64), (9, 1536), (3, 1153), (49, 255)] {
             let mut seen = vec![0; num_runs * run_len];
-            for part in sum_parts(num_runs, run_len) {
+            for part in sum_parts(num_runs, run_len, SUM_LEN) {
                 assert!(part.num_runs * part.len <= SUM_LEN);
                 for run in part.run..part.run + part.num_runs {
                     for q in part.start..part.start + part.len {

@@ -10,6 +10,7 @@ use super::super::activation::Activation;
 use super::super::parallel::Shared;
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
+use super::super::tile::Operand;
 use super::pack::{Panels, Source};
 use super::product::{Placement, Product};
 use super::window::Window;
@@ -21,6 +22,7 @@ pub(super) fn window_of_x(shape: &Conv3dShape) -> Window {
         input: shape.input,
         channels: shape.group_inputs(),
         pitch: shape.in_channels,
+        width: shape.group_inputs(),
         stride: options.stride,
         offsets: std::array::from_fn(|axis| {
             (0..shape.kernel[axis])
@@ -33,6 +35,7 @@ pub(super) fn window_of_x(shape: &Conv3dShape) -> Window {
 /// Forward; lengths are checked by the caller.
 pub(super) fn forward(
     isa: Isa,
+    operand: Operand,
     shape: &Conv3dShape,
     x: &[f32],
     weights: &[f32],
@@ -46,6 +49,7 @@ pub(super) fn forward(
     let padded_bias = finish.map(|(bias, _)| padded_bias(bias, groups, columns, isa.tile_width()));
     let product = Product {
         isa,
+        operand,
         window: &window,
         source: x,
         batch: shape.batch,
@@ -62,7 +66,7 @@ pub(super) fn forward(
 }
 
 /// The bias in the order of the panels' columns, zeros between; all zeros if there is none.
-fn padded_bias(bias: &[f32], groups: usize, columns: usize, width: usize) -> Vec<f32> {
+pub(super) fn padded_bias(bias: &[f32], groups: usize, columns: usize, width: usize) -> Vec<f32> {
     let per_group = columns.next_multiple_of(width);
     let mut padded = vec![0.0; groups * per_group];
     if !bias.is_empty() {
@@ -143,11 +147,12 @@ impl Phase {
     }
 
     /// The class's windows of dy, and the flat tap of each of their positions.
-    fn window_of_dy(&self, shape: &Conv3dShape) -> (Window, Vec<usize>) {
+    pub(super) fn window_of_dy(&self, shape: &Conv3dShape) -> (Window, Vec<usize>) {
         let window = Window {
             input: shape.output(),
             channels: shape.group_outputs(),
             pitch: shape.out_channels,
+            width: shape.group_outputs(),
             stride: [1; 3],
             offsets: self
                 .taps
@@ -168,6 +173,7 @@ impl Phase {
 /// Backward data; lengths are checked by the caller.
 pub(super) fn backward_data(
     isa: Isa,
+    operand: Operand,
     shape: &Conv3dShape,
     dy: &[f32],
     weights: &[f32],
@@ -190,6 +196,7 @@ pub(super) fn backward_data(
         let panels = Panels::new(source, groups, columns, window.len(), isa.tile_width());
         let product = Product {
             isa,
+            operand,
             window: &window,
             source: dy,
             batch: shape.batch,

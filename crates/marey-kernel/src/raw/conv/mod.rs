@@ -1,19 +1,25 @@
 //! Convolution, 2-D and 3-D, dense, grouped and depthwise, in its three directions.
 
+mod bf16;
 mod blocking;
 mod dense;
 mod depthwise;
 mod pack;
 mod product;
 mod weights;
+mod wide;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 use super::activation::Activation;
+use super::element::{Element, ElementType, same, same_mut};
 use super::shape::Conv3dShape;
 use super::simd::Isa;
+use super::tile::Operand;
+
+pub use bf16::Bf16;
 
 /// What a forward convolution does to its sums before it stores them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,9 +30,41 @@ pub struct Epilogue<'a> {
     pub activation: Activation,
 }
 
-impl Epilogue<'_> {
+impl<'a> Epilogue<'a> {
     fn is_empty(&self) -> bool {
         self.bias.is_none() && self.activation == Activation::Identity
+    }
+
+    /// Bias (empty if there is none) and activation, if there is anything to do.
+    fn finish(&self) -> Option<(&'a [f32], Activation)> {
+        (!self.is_empty()).then(|| (self.bias.unwrap_or(&[]), self.activation))
+    }
+}
+
+/// Instruction sets of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sets {
+    /// For everything but dense `bf16`.
+    pub isa: Isa,
+    /// For dense `bf16`.
+    pub bf16: Bf16,
+}
+
+impl Sets {
+    /// The fastest of this machine.
+    pub fn best() -> Self {
+        Self {
+            isa: Isa::best(),
+            bf16: Bf16::best(),
+        }
+    }
+
+    /// One set for all, `bf16` widened.
+    pub fn of(isa: Isa) -> Self {
+        Self {
+            isa,
+            bf16: Bf16::Wide(isa),
+        }
     }
 }
 
@@ -34,28 +72,43 @@ impl Epilogue<'_> {
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn forward(
-    isa: Isa,
+pub fn forward<E: Element>(
+    sets: Sets,
     shape: &Conv3dShape,
-    x: &[f32],
+    x: &[E],
     weights: &[f32],
     epilogue: Epilogue,
-    y: &mut [f32],
+    y: &mut [E],
 ) {
     check(shape, x.len(), weights.len(), y.len());
-    let bias = epilogue.bias.unwrap_or(&[]);
     assert!(
-        epilogue.bias.is_none() || bias.len() == shape.out_channels,
+        epilogue
+            .bias
+            .is_none_or(|bias| bias.len() == shape.out_channels),
         "one bias a channel"
     );
-    if y.is_empty() {
-        return;
-    }
-    if shape.is_depthwise() {
-        depthwise::forward(isa, shape, x, weights, epilogue, y);
-    } else {
-        let finish = (!epilogue.is_empty()).then_some((bias, epilogue.activation));
-        dense::forward(isa, shape, x, weights, finish, y);
+    let isa = sets.isa;
+    match E::TYPE {
+        _ if y.is_empty() => {}
+        ElementType::F32 if shape.is_depthwise() => {
+            depthwise::forward(isa, shape, same(x), weights, epilogue, same_mut(y));
+        }
+        ElementType::F32 => {
+            let (x, y) = (same(x), same_mut(y));
+            dense::forward(
+                isa,
+                Operand::Floats,
+                shape,
+                x,
+                weights,
+                epilogue.finish(),
+                y,
+            );
+        }
+        ElementType::Bf16 => {
+            bf16::forward(sets.bf16, shape, same(x), weights, epilogue, same_mut(y))
+        }
+        ElementType::F16 => wide::forward(isa, shape, x, weights, epilogue, y),
     }
 }
 
@@ -63,14 +116,25 @@ pub fn forward(
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn backward_data(isa: Isa, shape: &Conv3dShape, dy: &[f32], weights: &[f32], dx: &mut [f32]) {
+pub fn backward_data<E: Element>(
+    sets: Sets,
+    shape: &Conv3dShape,
+    dy: &[E],
+    weights: &[f32],
+    dx: &mut [E],
+) {
     check(shape, dx.len(), weights.len(), dy.len());
-    if dx.is_empty() || dy.is_empty() {
-        dx.fill(0.0);
-    } else if shape.is_depthwise() {
-        depthwise::backward_data(isa, shape, dy, weights, dx);
-    } else {
-        dense::backward_data(isa, shape, dy, weights, dx);
+    let isa = sets.isa;
+    match E::TYPE {
+        _ if dx.is_empty() || dy.is_empty() => dx.fill(E::default()),
+        ElementType::F32 if shape.is_depthwise() => {
+            depthwise::backward_data(isa, shape, same(dy), weights, same_mut(dx));
+        }
+        ElementType::F32 => {
+            dense::backward_data(isa, Operand::Floats, shape, same(dy), weights, same_mut(dx));
+        }
+        ElementType::Bf16 => bf16::backward_data(sets.bf16, shape, same(dy), weights, same_mut(dx)),
+        ElementType::F16 => wide::backward_data(isa, shape, dy, weights, dx),
     }
 }
 
@@ -78,14 +142,23 @@ pub fn backward_data(isa: Isa, shape: &Conv3dShape, dy: &[f32], weights: &[f32],
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn backward_weights(isa: Isa, shape: &Conv3dShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+pub fn backward_weights<E: Element>(
+    sets: Sets,
+    shape: &Conv3dShape,
+    x: &[E],
+    dy: &[E],
+    dw: &mut [f32],
+) {
     check(shape, x.len(), dw.len(), dy.len());
-    if x.is_empty() || dy.is_empty() {
-        dw.fill(0.0);
-    } else if shape.is_depthwise() {
-        depthwise::backward_weights(isa, shape, x, dy, dw);
-    } else {
-        weights::backward_weights(isa, shape, x, dy, dw);
+    let isa = sets.isa;
+    match E::TYPE {
+        _ if x.is_empty() || dy.is_empty() => dw.fill(0.0),
+        ElementType::F32 if shape.is_depthwise() => {
+            depthwise::backward_weights(isa, shape, same(x), same(dy), dw);
+        }
+        ElementType::F32 => weights::backward_weights(isa, shape, same(x), same(dy), dw),
+        ElementType::Bf16 => bf16::backward_weights(sets.bf16, shape, same(x), same(dy), dw),
+        ElementType::F16 => wide::backward_weights(isa, shape, x, dy, dw),
     }
 }
 

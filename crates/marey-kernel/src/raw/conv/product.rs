@@ -6,8 +6,8 @@ use super::super::activation::Activation;
 use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::simd::Isa;
-use super::super::tile::{Finish, MAX_ROWS, RowArgs, prefetch, row_tile};
-use super::blocking::{Blocking, SumPart, sum_parts};
+use super::super::tile::{Finish, MAX_ROWS, Operand, RowArgs, prefetch, row_tile};
+use super::blocking::{BAND_LEN, Blocking, SUM_LEN, SumPart, sum_parts};
 use super::pack::Panels;
 use super::window::{Band, Block, Window};
 
@@ -46,6 +46,7 @@ impl Placement {
 /// `out[pixel][column] = activation(sum of window(pixel) * panel column + bias[column])`.
 pub(super) struct Product<'a> {
     pub(super) isa: Isa,
+    pub(super) operand: Operand,
     pub(super) window: &'a Window,
     pub(super) source: &'a [f32],
     pub(super) batch: usize,
@@ -60,9 +61,9 @@ pub(super) struct Product<'a> {
 }
 
 /// Most tasks into which one block's panels are divided.
-const MAX_PANEL_SPLITS: usize = 16;
+pub(super) const MAX_PANEL_SPLITS: usize = 16;
 /// Tasks wanted for each thread: enough to even out what other processes take.
-const TASKS_PER_THREAD: usize = 4;
+pub(super) const TASKS_PER_THREAD: usize = 4;
 
 /// Floats of weights from which a product may keep all activations at hand and pass over the
 /// weights once, instead of the other way round: they do not fit a core's share of the last cache.
@@ -72,7 +73,7 @@ const SMALL_INPUT: usize = 1 << 20;
 
 /// A block of pixels, ready to be read, with where its outputs go.
 struct Staged<'a> {
-    band: Band<'a>,
+    band: Band<'a, f32>,
     outputs: Vec<*mut f32>,
     in_place: bool,
 }
@@ -88,7 +89,7 @@ impl Product<'_> {
     /// groups, inside `output`, apart from those of other pixels.
     pub(super) unsafe fn run(mut self, output: Shared<f32>) {
         let run_len = self.window.run_len();
-        let parts = sum_parts(self.window.len() / run_len, run_len);
+        let parts = sum_parts(self.window.len() / run_len, run_len, SUM_LEN);
         let whole = Blocking::whole(self.batch, self.grid).block(0);
         let is_heavy = self.groups == 1
             && self.panels.len() >= LARGE_WEIGHTS
@@ -110,7 +111,7 @@ impl Product<'_> {
     /// As [`Product::run`].
     unsafe fn run_by_blocks(&self, parts: &[SumPart], output: Shared<f32>) {
         let want = TASKS_PER_THREAD * rayon::current_num_threads();
-        let blocking = Blocking::new(self.window, self.batch, self.grid, want);
+        let blocking = Blocking::new(self.window, self.batch, self.grid, want, BAND_LEN);
         let num_blocks = blocking.num_blocks() * self.groups;
         let splits = want
             .div_ceil(num_blocks)
@@ -220,7 +221,7 @@ impl Product<'_> {
     }
 
     /// Asks for the input of the tile after `tile`, when it is read in place.
-    fn prefetch_next(&self, band: &Band, part: &SumPart, tile: usize) {
+    fn prefetch_next(&self, band: &Band<f32>, part: &SumPart, tile: usize) {
         let rows = self.isa.tile_rows();
         for pixel in band.pixels.iter().skip((tile + 1) * rows).take(rows) {
             for run in &band.runs[part.run..part.run + part.num_runs] {
@@ -275,6 +276,6 @@ impl Product<'_> {
         };
         // SAFETY: the band holds every run of every pixel, the panel every row; the outputs are
         // this task's.
-        unsafe { row_tile(self.isa, &args) };
+        unsafe { row_tile(self.isa, self.operand, &args) };
     }
 }

@@ -1,5 +1,6 @@
 //! Every direction, on every instruction set, against the scalar reference.
 
+use half::{bf16, f16};
 use proptest::prelude::*;
 
 use super::super::reference::{
@@ -11,37 +12,77 @@ use super::*;
 /// Largest difference over the largest magnitude that `f32` sums of these lengths may show.
 const TOLERANCE: f64 = 5e-6;
 
+/// Largest difference that rounding outputs to the type may add.
+fn rounding<E: Element>() -> f64 {
+    match E::TYPE {
+        ElementType::F32 => 0.0,
+        ElementType::Bf16 => 1.0 / 256.0,
+        ElementType::F16 => 1.0 / 2048.0,
+    }
+}
+
+/// `len` numbers of a type, as they are stored and as floats.
+fn stored<E: Element>(len: usize, seed: u64) -> (Vec<E>, Vec<f32>) {
+    let stored: Vec<E> = noise(len, seed).into_iter().map(E::from_f32).collect();
+    let values = stored.iter().map(|value| value.to_f32()).collect();
+    (stored, values)
+}
+
+fn floats<E: Element>(stored: &[E]) -> Vec<f32> {
+    stored.iter().map(|value| value.to_f32()).collect()
+}
+
+/// All instruction sets of the machine, as far as they make a difference to dense convolutions of a type.
+fn all_sets<E: Element>() -> Vec<Sets> {
+    if E::TYPE == ElementType::Bf16 {
+        let sets = Bf16::available();
+        return sets
+            .into_iter()
+            .map(|bf16| Sets {
+                isa: Isa::best(),
+                bf16,
+            })
+            .collect();
+    }
+    let sets = Isa::available();
+    sets.into_iter().map(Sets::of).collect()
+}
+
 /// Compares all three directions, on all instruction sets of the machine, with the reference.
 /// Outputs start as NaN, so that an element nobody writes is found.
-fn check(shape: &Conv3dShape) {
-    let x = noise(shape.x_len(), 1);
-    let weights = noise(shape.weights_len(), 2);
-    let dy = noise(shape.y_len(), 3);
-    let want_y = conv_forward(shape, &x, &weights);
-    let want_dx = conv_backward_data(shape, &dy, &weights);
-    let want_dw = conv_backward_weights(shape, &x, &dy);
-    for isa in Isa::available() {
-        let fresh = |len: usize| vec![f32::NAN; len];
-        let (mut y, mut dx, mut dw) = (
-            fresh(shape.y_len()),
-            fresh(shape.x_len()),
-            fresh(shape.weights_len()),
-        );
-        forward(isa, shape, &x, &weights, Epilogue::default(), &mut y);
-        backward_data(isa, shape, &dy, &weights, &mut dx);
-        backward_weights(isa, shape, &x, &dy, &mut dw);
-        for (name, got, want) in [
-            ("y", &y, &want_y),
-            ("dx", &dx, &want_dx),
-            ("dw", &dw, &want_dw),
+fn check_type<E: Element>(shape: &Conv3dShape) {
+    let (x, x_values) = stored::<E>(shape.x_len(), 1);
+    let (_, weights) = stored::<E>(shape.weights_len(), 2);
+    let (dy, dy_values) = stored::<E>(shape.y_len(), 3);
+    let want_y = conv_forward(shape, &x_values, &weights);
+    let want_dx = conv_backward_data(shape, &dy_values, &weights);
+    let want_dw = conv_backward_weights(shape, &x_values, &dy_values);
+    for sets in all_sets::<E>() {
+        let fresh = |len: usize| vec![E::from_f32(f32::NAN); len];
+        let (mut y, mut dx) = (fresh(shape.y_len()), fresh(shape.x_len()));
+        let mut dw = vec![f32::NAN; shape.weights_len()];
+        forward(sets, shape, &x, &weights, Epilogue::default(), &mut y);
+        backward_data(sets, shape, &dy, &weights, &mut dx);
+        backward_weights(sets, shape, &x, &dy, &mut dw);
+        for (name, got, want, tolerance) in [
+            ("y", floats(&y), &want_y, TOLERANCE + rounding::<E>()),
+            ("dx", floats(&dx), &want_dx, TOLERANCE + rounding::<E>()),
+            ("dw", dw, &want_dw, TOLERANCE),
         ] {
-            let error = relative_error(got, want);
+            let error = relative_error(&got, want);
             assert!(
-                error <= TOLERANCE,
-                "{isa:?} {name} is off by {error:.1e}: {shape:?}"
+                error <= tolerance,
+                "{:?} {sets:?} {name} is off by {error:.1e}: {shape:?}",
+                E::TYPE
             );
         }
     }
+}
+
+fn check(shape: &Conv3dShape) {
+    check_type::<f32>(shape);
+    check_type::<bf16>(shape);
+    check_type::<f16>(shape);
 }
 
 fn shape(
@@ -182,22 +223,59 @@ fn awkward_shapes_agree_with_the_reference() {
     }
 }
 
+/// Runs backward weights often on more threads than the machine has.
+fn check_order<E: Element>(case: &Conv3dShape) {
+    let (x, dy) = (
+        stored::<E>(case.x_len(), 1).0,
+        stored::<E>(case.y_len(), 2).0,
+    );
+    for sets in all_sets::<E>() {
+        let run = || {
+            let mut dw = vec![0.0; case.weights_len()];
+            backward_weights(sets, case, &x, &dy, &mut dw);
+            dw
+        };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(5)
+            .build()
+            .expect("threads start");
+        let first = pool.install(run);
+        for _ in 0..20 {
+            assert!(pool.install(run) == first, "{sets:?}");
+        }
+    }
+}
+
 #[test]
 fn results_do_not_depend_on_scheduling() {
     let case = shape([4, 3, 14, 14, 24], [40, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1);
-    let (x, dy) = (noise(case.x_len(), 1), noise(case.y_len(), 2));
-    let run = || {
-        let mut dw = vec![0.0; case.weights_len()];
-        backward_weights(Isa::best(), &case, &x, &dy, &mut dw);
-        dw
-    };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(5)
-        .build()
-        .expect("threads start");
-    let first = pool.install(run);
-    for _ in 0..20 {
-        assert!(pool.install(run) == first);
+    check_order::<f32>(&case);
+    check_order::<bf16>(&case);
+}
+
+fn check_fused<E: Element>(case: &Conv3dShape) {
+    let (x, x_values) = stored::<E>(case.x_len(), 1);
+    let (_, weights) = stored::<E>(case.weights_len(), 2);
+    let bias = noise(case.out_channels, 3);
+    let sums = conv_forward(case, &x_values, &weights);
+    for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+        let biased = sums.iter().zip(bias.iter().cycle());
+        let want: Vec<f64> = biased
+            .map(|(sum, bias)| activation.of(sum + f64::from(*bias)))
+            .collect();
+        for sets in all_sets::<E>() {
+            let mut y = vec![E::from_f32(f32::NAN); case.y_len()];
+            let epilogue = Epilogue {
+                bias: Some(&bias),
+                activation,
+            };
+            forward(sets, case, &x, &weights, epilogue, &mut y);
+            let error = relative_error(&floats(&y), &want);
+            assert!(
+                error <= TOLERANCE + rounding::<E>(),
+                "{sets:?} {activation:?} off by {error:.1e}: {case:?}"
+            );
+        }
     }
 }
 
@@ -223,71 +301,85 @@ fn bias_and_activation_are_fused() {
         ),
         shape([2, 1, 7, 6, 3], [3, 1, 3, 3], [1; 3], [0, 1, 1], [1; 3], 3),
     ] {
-        let x = noise(case.x_len(), 1);
-        let weights = noise(case.weights_len(), 2);
-        let bias = noise(case.out_channels, 3);
-        let sums = conv_forward(&case, &x, &weights);
-        for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
-            let biased = sums.iter().zip(bias.iter().cycle());
-            let want: Vec<f64> = biased
-                .map(|(sum, bias)| activation.of(sum + f64::from(*bias)))
-                .collect();
-            for isa in Isa::available() {
-                let mut y = vec![f32::NAN; case.y_len()];
-                let epilogue = Epilogue {
-                    bias: Some(&bias),
-                    activation,
-                };
-                forward(isa, &case, &x, &weights, epilogue, &mut y);
-                let error = relative_error(&y, &want);
-                assert!(
-                    error <= TOLERANCE,
-                    "{isa:?} {activation:?} off by {error:.1e}: {case:?}"
-                );
-            }
+        check_fused::<f32>(&case);
+        check_fused::<bf16>(&case);
+        check_fused::<f16>(&case);
+    }
+}
+
+/// A NaN and an infinity in x reach what sees them and nothing else.
+fn check_not_finite<E: Element>(channels: usize, groups: usize) {
+    let case = shape(
+        [1, 1, 9, 9, channels],
+        [channels, 1, 3, 3],
+        [1; 3],
+        [0, 1, 1],
+        [1; 3],
+        groups,
+    );
+    let (mut x, _) = stored::<E>(case.x_len(), 1);
+    let weights = noise(case.weights_len(), 2);
+    x[(4 * 9 + 4) * channels] = E::from_f32(f32::NAN);
+    x[(7 * 9) * channels] = E::from_f32(f32::INFINITY);
+    for sets in all_sets::<E>() {
+        let mut y = vec![E::default(); case.y_len()];
+        forward(sets, &case, &x, &weights, Epilogue::default(), &mut y);
+        for (pixel, values) in floats(&y).chunks_exact(channels).enumerate() {
+            let (h, w) = (pixel / 9, pixel % 9);
+            let sees = (3..=5).contains(&h) && (3..=5).contains(&w) || h >= 6 && w <= 1;
+            assert_eq!(
+                !values[0].is_finite(),
+                sees,
+                "{sets:?} {channels} in {groups} groups at {h}, {w}"
+            );
+        }
+        let ones = (0..case.y_len())
+            .map(|_| E::from_f32(1.0))
+            .collect::<Vec<_>>();
+        let mut dw = vec![0.0; case.weights_len()];
+        backward_weights(sets, &case, &x, &ones, &mut dw);
+        let per_tap = case.group_inputs();
+        for (idx, value) in dw.iter().enumerate() {
+            let sees = if groups == 1 {
+                idx % per_tap == 0
+            } else {
+                idx < 9
+            };
+            assert_eq!(
+                !value.is_finite(),
+                sees,
+                "{sets:?} {channels} in {groups} groups weight {idx}"
+            );
         }
     }
 }
 
 #[test]
 fn nan_and_infinity_reach_the_pixels_that_see_them_and_no_others() {
-    for groups in [1, 20] {
-        let case = shape(
-            [1, 1, 9, 9, 20],
-            [20, 1, 3, 3],
-            [1; 3],
-            [0, 1, 1],
-            [1; 3],
-            groups,
-        );
-        let (mut x, weights) = (noise(case.x_len(), 1), noise(case.weights_len(), 2));
-        x[(4 * 9 + 4) * 20] = f32::NAN;
-        x[(7 * 9) * 20] = f32::INFINITY;
-        for isa in Isa::available() {
-            let mut y = vec![0.0; case.y_len()];
-            forward(isa, &case, &x, &weights, Epilogue::default(), &mut y);
-            for (pixel, channels) in y.chunks_exact(20).enumerate() {
-                let (h, w) = (pixel / 9, pixel % 9);
-                let sees = (3..=5).contains(&h) && (3..=5).contains(&w) || h >= 6 && w <= 1;
-                assert_eq!(
-                    !channels[0].is_finite(),
-                    sees,
-                    "{isa:?} groups {groups} at {h}, {w}"
-                );
-            }
+    for (channels, groups) in [(20, 1), (20, 20), (3, 1), (64, 1)] {
+        check_not_finite::<f32>(channels, groups);
+        check_not_finite::<bf16>(channels, groups);
+        check_not_finite::<f16>(channels, groups);
+    }
+}
+
+/// A pixel that only the first row of outputs sees must not reach the taps that do not see it.
+#[test]
+fn nan_at_the_edge_reaches_the_weights_that_see_it_and_no_others() {
+    // Sizes at which rows do not fill chunks of pairs.
+    for w in [5, 7, 11, 35] {
+        let case = shape([2, 2, 7, w, 8], [8, 1, 3, 1], [1; 3], [0; 3], [1; 3], 1);
+        let mut x = stored::<bf16>(case.x_len(), 1).0;
+        x[0] = bf16::NAN;
+        for sets in all_sets::<bf16>() {
             let mut dw = vec![0.0; case.weights_len()];
-            backward_weights(isa, &case, &x, &vec![1.0; case.y_len()], &mut dw);
-            let per_tap = case.group_inputs();
+            let dy = stored::<bf16>(case.y_len(), 2).0;
+            backward_weights(sets, &case, &x, &dy, &mut dw);
             for (idx, value) in dw.iter().enumerate() {
-                let sees = if groups == 1 {
-                    idx % per_tap == 0
-                } else {
-                    idx < 9
-                };
                 assert_eq!(
-                    !value.is_finite(),
-                    sees,
-                    "{isa:?} groups {groups} weight {idx}"
+                    value.is_nan(),
+                    idx % 24 == 0,
+                    "{sets:?} weight {idx} at width {w}"
                 );
             }
         }

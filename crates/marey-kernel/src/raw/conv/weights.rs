@@ -9,16 +9,15 @@ use super::super::parallel::{Shared, for_each_task, with_scratch};
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
 use super::super::tile::{ColumnArgs, MAX_WIDTH, column_tile, prefetch};
-use super::blocking::Blocking;
+use super::blocking::{BAND_LEN, Blocking};
 use super::dense::window_of_x;
+use super::product::TASKS_PER_THREAD;
 use super::window::{Band, Block, SLACK, Window};
 
 /// Pixels whose gradients stay in L1 while they meet every float of the window.
 const CHUNK: usize = 128;
 /// Floats that all copies of dW together may take, beyond the first.
-const MAX_COPIES_LEN: usize = 2 << 20;
-/// Tasks wanted for each thread.
-const TASKS_PER_THREAD: usize = 4;
+pub(super) const MAX_COPIES_LEN: usize = 2 << 20;
 /// Edge of the square pieces in which dW is put in order at the end.
 const SQUARE: usize = 32;
 
@@ -84,7 +83,7 @@ pub(super) fn backward_weights(
     let groups = shape.options.groups;
     let layout = Layout::new(isa, &window, groups, shape.group_outputs());
     let want = TASKS_PER_THREAD * rayon::current_num_threads();
-    let blocking = Blocking::new(&window, shape.batch, shape.output(), want);
+    let blocking = Blocking::new(&window, shape.batch, shape.output(), want, BAND_LEN);
     let num_blocks = blocking.num_blocks();
     let copies = (1 + MAX_COPIES_LEN / layout.copy_len())
         .min(want)
@@ -197,7 +196,7 @@ impl Gradient<'_> {
     )]
     unsafe fn add_chunk(
         &self,
-        band: &Band,
+        band: &Band<f32>,
         first: usize,
         right: &[f32],
         num_pixels: usize,

@@ -6,6 +6,7 @@
 //! register tile takes any pixels and walks the taps itself; taps along the width that are
 //! neighbours in memory merge into one run.
 
+use super::super::element::Element;
 use super::super::tile::MAX_ROWS;
 
 /// The window of every output pixel: position `j` on an axis of output `o` reads input
@@ -18,6 +19,8 @@ pub(super) struct Window {
     pub(super) channels: usize,
     /// Channels of a pixel in memory; more than `channels` if there are groups.
     pub(super) pitch: usize,
+    /// Channels of a pixel of the window: `channels`, or more if a kernel wants zeros after them.
+    pub(super) width: usize,
     /// Input positions from one output to the next.
     pub(super) stride: [usize; 3],
     /// Positions of the window relative to `o * stride`, growing; none is empty.
@@ -59,21 +62,21 @@ impl Block {
 }
 
 /// What a register tile needs to read a block's windows.
-pub(super) struct Band<'a> {
+pub(super) struct Band<'a, E> {
     /// Origin of the offsets.
-    pub(super) base: *const f32,
+    pub(super) base: *const E,
     /// Offset of each output pixel's window, in memory order of the outputs.
     pub(super) pixels: Vec<isize>,
     /// Offset of each run of the window from a pixel.
     pub(super) runs: Vec<isize>,
     /// The source or scratch that `base` points into stays borrowed.
-    pub(super) _data: std::marker::PhantomData<&'a [f32]>,
+    pub(super) _data: std::marker::PhantomData<&'a [E]>,
 }
 
 // SAFETY: a band is only read, and so is what its pointer refers to, which stays borrowed.
-unsafe impl Sync for Band<'_> {}
+unsafe impl<E: Sync> Sync for Band<'_, E> {}
 
-/// Floats that a tile may read past the end of a run; they are never used.
+/// Elements that a tile may read past the end of a run; they are never used.
 pub(super) const SLACK: usize = 32;
 
 impl Window {
@@ -84,17 +87,17 @@ impl Window {
         if adjacent { offsets.len() } else { 1 }
     }
 
-    /// Floats of one run.
+    /// Elements of one run.
     pub(super) fn run_len(&self) -> usize {
-        self.merged_taps() * self.channels
+        self.merged_taps() * self.width
     }
 
-    /// Floats of a window.
+    /// Elements of a window.
     pub(super) fn len(&self) -> usize {
-        self.offsets.iter().map(Vec::len).product::<usize>() * self.channels
+        self.offsets.iter().map(Vec::len).product::<usize>() * self.width
     }
 
-    /// Must bands be copied: is there padding, or are there groups?
+    /// Must bands be copied: is there padding of the image or of the channels, or are there groups?
     pub(super) fn needs_copy(&self, grid: [usize; 3]) -> bool {
         let padded = (0..3).any(|axis| {
             let (low, high) = self.ends(axis);
@@ -102,7 +105,7 @@ impl Window {
                 || ((grid[axis] - 1) * self.stride[axis]) as isize + high
                     >= self.input[axis] as isize
         });
-        padded || self.pitch != self.channels
+        padded || self.pitch != self.channels || self.width != self.channels
     }
 
     /// First and last offset of an axis.
@@ -120,27 +123,27 @@ impl Window {
         (size - 1) * self.stride[axis] + (high - low) as usize + 1
     }
 
-    /// Floats of the band that `t` frames of `h` rows of one image of the output see.
+    /// Elements of the band that `t` frames of `h` rows of one image of the output see.
     pub(super) fn band_len(&self, t: usize, h: usize) -> usize {
-        let row = (self.input[2] + self.offsets[2].len()) * self.channels;
+        let row = (self.input[2] + self.offsets[2].len()) * self.width;
         self.extent(0, t) * self.extent(1, h) * row
     }
 
-    /// Floats that a copy of the band of `block` needs.
+    /// Elements that a copy of the band of `block` needs.
     pub(super) fn copy_len(&self, block: &Block) -> usize {
         let extent = |axis| self.extent(axis, block.size[axis]);
-        block.num_images * extent(0) * extent(1) * extent(2) * self.channels + SLACK
+        block.num_images * extent(0) * extent(1) * extent(2) * self.width + SLACK
     }
 
     /// Makes the windows of `block` readable: in a copy, if there is memory for one, else in place.
     /// `group` counts the channels in steps of `self.channels`.
-    pub(super) fn stage<'a>(
+    pub(super) fn stage<'a, E: Element>(
         &self,
-        source: &'a [f32],
+        source: &'a [E],
         block: &Block,
         group: usize,
-        copy: Option<&'a mut [f32]>,
-    ) -> Band<'a> {
+        copy: Option<&'a mut [E]>,
+    ) -> Band<'a, E> {
         let mut low = [0isize; 3];
         let mut extent = self.input;
         let (mut first_image, mut pitch) = (0, self.pitch);
@@ -151,7 +154,7 @@ impl Window {
                 low[axis] = (block.start[axis] * self.stride[axis]) as isize + self.ends(axis).0;
                 extent[axis] = self.extent(axis, block.size[axis]);
             }
-            (first_image, pitch) = (block.image, self.channels);
+            (first_image, pitch) = (block.image, self.width);
             self.copy_band(source, block, group, low, extent, copy);
             base = copy.as_ptr();
         }
@@ -183,44 +186,47 @@ impl Window {
 
     /// Copies the box of input from `low`, `extent` large, of the block's images into `band`, with
     /// zeros where it leaves the input.
-    fn copy_band(
+    fn copy_band<E: Element>(
         &self,
-        source: &[f32],
+        source: &[E],
         block: &Block,
         group: usize,
         low: [isize; 3],
         extent: [usize; 3],
-        band: &mut [f32],
+        band: &mut [E],
     ) {
-        let channels = self.channels;
-        let row_len = extent[2] * channels;
+        let (channels, width) = (self.channels, self.width);
+        let zero = E::default();
+        let row_len = extent[2] * width;
         // Columns before, inside and after the input, the same for all rows.
         let left = ((-low[2]).max(0) as usize).min(extent[2]);
         let from = low[2].max(0) as usize;
         let inside = self.input[2].saturating_sub(from).min(extent[2] - left);
         let (rows, slack) = band.split_at_mut(band.len() - SLACK);
-        slack.fill(0.0);
+        slack.fill(zero);
         for (row_idx, row) in rows.chunks_exact_mut(row_len).enumerate() {
             let image = block.image + row_idx / (extent[0] * extent[1]);
             let t = (row_idx / extent[1] % extent[0]) as isize + low[0];
             let h = (row_idx % extent[1]) as isize + low[1];
             let is_inside = |at: isize, axis: usize| (0..self.input[axis] as isize).contains(&at);
             if inside == 0 || !is_inside(t, 0) || !is_inside(h, 1) {
-                row.fill(0.0);
+                row.fill(zero);
                 continue;
             }
             let line = (image * self.input[0] + t as usize) * self.input[1] + h as usize;
             let first = (line * self.input[2] + from) * self.pitch + group * channels;
-            let (before, rest) = row.split_at_mut(left * channels);
-            let (middle, after) = rest.split_at_mut(inside * channels);
-            before.fill(0.0);
-            after.fill(0.0);
-            if self.pitch == channels {
-                middle.copy_from_slice(&source[first..first + inside * channels]);
+            let (before, rest) = row.split_at_mut(left * width);
+            let (middle, after) = rest.split_at_mut(inside * width);
+            before.fill(zero);
+            after.fill(zero);
+            if self.pitch == channels && width == channels {
+                middle.copy_from_slice(&source[first..first + inside * width]);
             } else {
-                for (w, pixel) in middle.chunks_exact_mut(channels).enumerate() {
+                for (w, pixel) in middle.chunks_exact_mut(width).enumerate() {
                     let at = first + w * self.pitch;
+                    let (pixel, padding) = pixel.split_at_mut(channels);
                     pixel.copy_from_slice(&source[at..at + channels]);
+                    padding.fill(zero);
                 }
             }
         }

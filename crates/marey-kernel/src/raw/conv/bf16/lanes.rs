@@ -1,0 +1,222 @@
+//! Bringing `bf16` into the order that tiles want: pairs, interleaved and transposed. AVX-512.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use super::super::super::activation::Activation;
+use super::super::super::simd::Vector;
+use super::amx::ROWS;
+
+/// Pairs of a full row of a tile.
+const PAIRS: usize = 16;
+
+/// The low halves of `low` and `high`, interleaved: lane `i` is `(low[i], high[i])`.
+#[target_feature(enable = "avx512f")]
+fn interleaved(low: __m256i, high: __m256i) -> __m512i {
+    let high = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(high));
+    _mm512_or_si512(_mm512_cvtepu16_epi32(low), high)
+}
+
+/// Interleaves `len` elements of two rows: `to[i] = (first[i], second[i])`; a missing row is zeros.
+///
+/// # Safety
+/// AVX-512 F and BW; `len` elements of the rows that are there and of pairs are valid.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn interleave(
+    [first, second]: [Option<*const bf16>; 2],
+    len: usize,
+    to: *mut [bf16; 2],
+) {
+    for at in (0..len).step_by(PAIRS) {
+        let mask = mask_of(len - at);
+        let load = |row: Option<*const bf16>| match row {
+            // SAFETY: masked to the `len` elements of the row.
+            Some(row) => unsafe { _mm256_maskz_loadu_epi16(mask, row.add(at).cast()) },
+            None => _mm256_setzero_si256(),
+        };
+        // SAFETY: masked to the `len` pairs.
+        unsafe {
+            _mm512_mask_storeu_epi32(
+                to.add(at).cast(),
+                mask,
+                interleaved(load(first), load(second)),
+            );
+        }
+    }
+}
+
+/// The first `count` of 16 lanes.
+fn mask_of(count: usize) -> u16 {
+    if count >= 16 {
+        u16::MAX
+    } else {
+        (1 << count) - 1
+    }
+}
+
+/// Transposes up to 16 rows of 16 pairs: `to[column][row]`, rows of 16 pairs; missing rows are zeros.
+/// `load(row)` gives a row.
+///
+/// # Safety
+/// AVX-512F; 256 pairs are writable.
+#[target_feature(enable = "avx512f")]
+unsafe fn transpose(rows: [__m512i; 16], columns: usize, to: *mut [bf16; 2]) {
+    let a: [__m512i; 16] = std::array::from_fn(|i| {
+        let (p, q) = (rows[i & !1], rows[i | 1]);
+        if i & 1 == 0 {
+            _mm512_unpacklo_epi32(p, q)
+        } else {
+            _mm512_unpackhi_epi32(p, q)
+        }
+    });
+    let b: [__m512i; 16] = std::array::from_fn(|i| {
+        let (group, j) = (i & !3, i & 3);
+        let (p, q) = (a[group + j / 2], a[group + j / 2 + 2]);
+        if j & 1 == 0 {
+            _mm512_unpacklo_epi64(p, q)
+        } else {
+            _mm512_unpackhi_epi64(p, q)
+        }
+    });
+    // b[4g + j] holds column 4l + j of rows 4g..4g+4 in its 128-bit lane l.
+    for j in 0..4 {
+        let low = [
+            _mm512_shuffle_i32x4::<0x44>(b[j], b[4 + j]),
+            _mm512_shuffle_i32x4::<0x44>(b[8 + j], b[12 + j]),
+        ];
+        let high = [
+            _mm512_shuffle_i32x4::<0xee>(b[j], b[4 + j]),
+            _mm512_shuffle_i32x4::<0xee>(b[8 + j], b[12 + j]),
+        ];
+        let of_lane = [
+            _mm512_shuffle_i32x4::<0x88>(low[0], low[1]),
+            _mm512_shuffle_i32x4::<0xdd>(low[0], low[1]),
+            _mm512_shuffle_i32x4::<0x88>(high[0], high[1]),
+            _mm512_shuffle_i32x4::<0xdd>(high[0], high[1]),
+        ];
+        for (lane, values) in of_lane.into_iter().enumerate() {
+            let column = 4 * lane + j;
+            if column < columns {
+                // SAFETY: a row of 16 pairs below 256.
+                unsafe { _mm512_storeu_si512(to.add(column * PAIRS).cast(), values) };
+            }
+        }
+    }
+}
+
+/// Transposes pairs of pixels: `to[channel][pair]`, 16 rows of 16 pairs, from the channels of up to
+/// 16 pairs of pixels. A missing pixel is zeros, as are channels from `len` on.
+///
+/// # Safety
+/// AVX-512 F, BW and VL; `len` channels (at most 16) of each pixel that is there are readable, 256 pairs
+/// writable.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn transpose_pixels(
+    pairs: &[[Option<*const bf16>; 2]; PAIRS],
+    len: usize,
+    to: *mut [bf16; 2],
+) {
+    let mask = mask_of(len);
+    let load = |pixel: Option<*const bf16>| match pixel {
+        // SAFETY: masked to the channels that are there.
+        Some(pixel) => unsafe { _mm256_maskz_loadu_epi16(mask, pixel.cast()) },
+        None => _mm256_setzero_si256(),
+    };
+    let rows = std::array::from_fn(|pair| interleaved(load(pairs[pair][0]), load(pairs[pair][1])));
+    // SAFETY: the contract.
+    unsafe { transpose(rows, ROWS, to) };
+}
+
+/// Packs the weights of up to 16 outputs for a tile: `to[pair][output]`, where a pair is two
+/// neighbouring elements of `depth` (even, at most 32) of each output's weights; elements from `len`
+/// on, and missing outputs, are zeros.
+///
+/// # Safety
+/// AVX-512 F, BW and BF16; `len` floats of each of the outputs, `outputs[i]`, are readable,
+/// `depth / 2` rows of 16 pairs writable.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn pack_outputs(
+    outputs: &[*const f32],
+    len: usize,
+    depth: usize,
+    to: *mut [bf16; 2],
+) {
+    let masks = [mask_of(len), mask_of(len.saturating_sub(16))];
+    let rows = std::array::from_fn(|row| match outputs.get(row) {
+        // SAFETY: masked to the floats that are there.
+        Some(weights) => unsafe {
+            let [low, high] =
+                [0, 16].map(|at| _mm512_maskz_loadu_ps(masks[at / 16], weights.wrapping_add(at)));
+            bits(_mm512_cvtne2ps_pbh(high, low))
+        },
+        None => _mm512_setzero_si512(),
+    });
+    // SAFETY: the contract.
+    unsafe { transpose(rows, depth / 2, to) };
+}
+
+/// Packs one row of a tile from two rows of weights: `to[i] = (first[i], second[i])` for `len` columns
+/// (at most 16), zeros after them; a missing row is zeros.
+///
+/// # Safety
+/// AVX-512 F, BW and BF16; `len` floats of the rows that are there are readable, 16 pairs writable.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(super) unsafe fn pack_pair(
+    [first, second]: [Option<*const f32>; 2],
+    len: usize,
+    to: *mut [bf16; 2],
+) {
+    let mask = mask_of(len);
+    let load = |row: Option<*const f32>| match row {
+        // SAFETY: masked to the columns that are there.
+        Some(row) => unsafe { _mm512_maskz_loadu_ps(mask, row) },
+        None => _mm512_setzero_ps(),
+    };
+    let halves = bits(_mm512_cvtne2ps_pbh(load(second), load(first)));
+    let pairs = interleaved(
+        _mm512_castsi512_si256(halves),
+        _mm512_extracti64x4_epi64::<1>(halves),
+    );
+    // SAFETY: 16 pairs.
+    unsafe { _mm512_storeu_si512(to.cast(), pairs) };
+}
+
+/// Bias of each of 32 columns, and an activation.
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    pub(super) bias: *const f32,
+    pub(super) activation: Activation,
+}
+
+/// Rounds 32 sums, with bias and activation if there are any, and writes the first `len`.
+///
+/// # Safety
+/// AVX-512 F, BW and BF16; 32 sums and biases are readable, `len` elements writable.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn store_row(
+    sums: *const f32,
+    finish: Option<Finish>,
+    to: *mut bf16,
+    len: usize,
+) {
+    // SAFETY: the contract; the store is masked.
+    unsafe {
+        let mut halves: [__m512; 2] = [0, 16].map(|at| Vector::load(sums.add(at)));
+        if let Some(finish) = finish {
+            for (half, at) in halves.iter_mut().zip([0, 16]) {
+                let biased = half.add(Vector::load(finish.bias.add(at)));
+                *half = finish.activation.apply(biased);
+            }
+        }
+        let rounded = bits(_mm512_cvtne2ps_pbh(halves[1], halves[0]));
+        let mask = if len >= 32 { u32::MAX } else { (1 << len) - 1 };
+        _mm512_mask_storeu_epi16(to.cast(), mask, rounded);
+    }
+}
+
+/// The bits of a vector of `bf16`.
+fn bits(halves: __m512bh) -> __m512i {
+    // SAFETY: both are 64 plain bytes.
+    unsafe { std::mem::transmute(halves) }
+}
