@@ -115,7 +115,10 @@ pub(super) fn backward_weights(
         #[cfg(target_arch = "x86_64")]
         Bf16::Amx => {
             // SAFETY: the set is available.
-            unsafe { weights::backward_weights(&tiles::flat(shape), x, dy, dw) }
+            let done = unsafe { weights::backward_weights(&tiles::flat(shape), x, dy, dw) };
+            if let Err(weights::NotFinite) = done {
+                wide::backward_weights(set.isa(), shape, x, dy, dw);
+            }
         }
         _ => wide::backward_weights(set.isa(), shape, x, dy, dw),
     }

@@ -3,13 +3,35 @@
 use super::window::{Block, Window};
 
 /// Elements of a band that a task should work on: it stays in a core's L2 cache.
-pub(super) const BAND_LEN: usize = 96 << 10;
+const BAND_LEN: usize = 96 << 10;
 /// Output pixels below which a block is not cut for the sake of its band, because every block
 /// walks all of the weights.
 const MIN_PIXELS: usize = 112;
 /// Window floats whose packed weights (128 bytes each) stay in L2, beside the band, while they meet
 /// every tile of a block. Pieces that fit L1 were 5 to 10 % slower: outputs are added up too often.
 pub(super) const SUM_LEN: usize = 1152;
+
+/// What blocks should be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal {
+    /// At least so many, if that does not make them tiny.
+    pub(super) blocks: usize,
+    /// Elements of a band at most, likewise.
+    pub(super) band_len: usize,
+    /// Output pixels below which a block is not cut.
+    pub(super) pixels: usize,
+}
+
+impl Goal {
+    /// Blocks that suit a core's cache, and at least so many.
+    pub(super) fn at_least(blocks: usize) -> Self {
+        Self {
+            blocks,
+            band_len: BAND_LEN,
+            pixels: MIN_PIXELS,
+        }
+    }
+}
 
 /// How outputs are cut into blocks.
 #[derive(Debug)]
@@ -22,15 +44,13 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
-    /// Cuts `batch` outputs of `grid` pixels into blocks whose bands are at most `band_len` long, and
-    /// into at least `min_blocks`, if that does not make them tiny.
-    pub(super) fn new(
-        window: &Window,
-        batch: usize,
-        grid: [usize; 3],
-        min_blocks: usize,
-        band_len: usize,
-    ) -> Self {
+    /// Cuts `batch` outputs of `grid` pixels into blocks.
+    pub(super) fn new(window: &Window, batch: usize, grid: [usize; 3], goal: Goal) -> Self {
+        let Goal {
+            blocks: min_blocks,
+            band_len,
+            pixels: min_pixels,
+        } = goal;
         let mut cut = Self {
             batch,
             grid,
@@ -40,7 +60,7 @@ impl Blocking {
         };
         let is_large =
             |cut: &Self| window.band_len(cut.t, cut.h) > band_len || cut.num_blocks() < min_blocks;
-        while cut.block_pixels() > MIN_PIXELS && cut.t * cut.h > 1 && is_large(&cut) {
+        while cut.block_pixels() > min_pixels && cut.t * cut.h > 1 && is_large(&cut) {
             // Rows first: a cut between frames repeats more of the input.
             if cut.h > 4 || cut.t == 1 {
                 cut.h = cut.h.div_ceil(2);
@@ -51,7 +71,7 @@ impl Blocking {
         // Small maps: several images a block.
         while cut.images < batch
             && (cut.t, cut.h) == (grid[0], grid[1])
-            && cut.block_pixels() < 2 * MIN_PIXELS
+            && cut.block_pixels() < 2 * min_pixels
             && window.band_len(cut.t, cut.h) * (cut.images + 1) <= 2 * band_len
             && batch.div_ceil(cut.images + 1) >= min_blocks
         {
@@ -174,7 +194,7 @@ mod tests {
                 stride: [1; 3],
                 offsets: [vec![-1, 0, 1], vec![-1, 0, 1], vec![-1, 0, 1]],
             };
-            let cut = Blocking::new(&window, batch, grid, 8, BAND_LEN);
+            let cut = Blocking::new(&window, batch, grid, Goal::at_least(8));
             let mut seen = vec![0; batch * grid.iter().product::<usize>()];
             for idx in 0..cut.num_blocks() {
                 cut.block(idx).for_each_pixel(|n, [t, h, w]| {

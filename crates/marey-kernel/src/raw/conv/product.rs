@@ -7,7 +7,7 @@ use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::simd::Isa;
 use super::super::tile::{Finish, MAX_ROWS, Operand, RowArgs, prefetch, row_tile};
-use super::blocking::{BAND_LEN, Blocking, SUM_LEN, SumPart, sum_parts};
+use super::blocking::{Blocking, Goal, SUM_LEN, SumPart, sum_parts};
 use super::pack::Panels;
 use super::window::{Band, Block, Window};
 
@@ -111,7 +111,7 @@ impl Product<'_> {
     /// As [`Product::run`].
     unsafe fn run_by_blocks(&self, parts: &[SumPart], output: Shared<f32>) {
         let want = TASKS_PER_THREAD * rayon::current_num_threads();
-        let blocking = Blocking::new(self.window, self.batch, self.grid, want, BAND_LEN);
+        let blocking = Blocking::new(self.window, self.batch, self.grid, Goal::at_least(want));
         let num_blocks = blocking.num_blocks() * self.groups;
         let splits = want
             .div_ceil(num_blocks)

@@ -9,7 +9,7 @@ use super::super::parallel::{Shared, for_each_task, with_scratch};
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
 use super::super::tile::{ColumnArgs, MAX_WIDTH, column_tile, prefetch};
-use super::blocking::{BAND_LEN, Blocking};
+use super::blocking::{Blocking, Goal};
 use super::dense::window_of_x;
 use super::product::TASKS_PER_THREAD;
 use super::window::{Band, Block, SLACK, Window};
@@ -17,7 +17,7 @@ use super::window::{Band, Block, SLACK, Window};
 /// Pixels whose gradients stay in L1 while they meet every float of the window.
 const CHUNK: usize = 128;
 /// Floats that all copies of dW together may take, beyond the first.
-pub(super) const MAX_COPIES_LEN: usize = 2 << 20;
+const MAX_COPIES_LEN: usize = 2 << 20;
 /// Edge of the square pieces in which dW is put in order at the end.
 const SQUARE: usize = 32;
 
@@ -83,7 +83,7 @@ pub(super) fn backward_weights(
     let groups = shape.options.groups;
     let layout = Layout::new(isa, &window, groups, shape.group_outputs());
     let want = TASKS_PER_THREAD * rayon::current_num_threads();
-    let blocking = Blocking::new(&window, shape.batch, shape.output(), want, BAND_LEN);
+    let blocking = Blocking::new(&window, shape.batch, shape.output(), Goal::at_least(want));
     let num_blocks = blocking.num_blocks();
     let copies = (1 + MAX_COPIES_LEN / layout.copy_len())
         .min(want)

@@ -161,16 +161,12 @@ pub(super) unsafe fn multiply(args: &Product) {
 
 /// Operands of [`correlate`].
 pub(super) struct Gradient<'a> {
-    /// Two tiles of 16 rows (outputs) by `depth` elements (pixels) for each chunk, 1 KiB each.
+    /// Two tiles of 16 rows (outputs) by 32 elements (pixels) for each chunk, 1 KiB each.
     pub(super) outputs: [*const bf16; 2],
-    /// For each box of pixels, its first chunk of pairs of pixels.
+    /// For each box of pixels, its first chunk: 16 rows (pairs of pixels) of 32 elements, 2 KiB each.
     pub(super) pixels: &'a [*const bf16],
-    /// Bytes from one pair to the next.
-    pub(super) pair_step: usize,
     /// Chunks of a box.
     pub(super) chunks: usize,
-    /// Pairs of a chunk.
-    pub(super) pairs: usize,
     /// 32 rows of 32 sums.
     pub(super) sums: *mut f32,
     /// Sums from one row to the next.
@@ -182,7 +178,7 @@ pub(super) struct Gradient<'a> {
 /// 32 outputs by 32 window elements, added up over pixels.
 ///
 /// # Safety
-/// Within [`Tiles::with`] of 16 rows and twice `pairs` deep. Every chunk is readable, the sums are
+/// Within [`Tiles::with`] of 16 rows and 32 elements. Every chunk is readable, the sums are
 /// this thread's.
 #[inline]
 pub(super) unsafe fn correlate(args: &Gradient) {
@@ -203,7 +199,7 @@ pub(super) unsafe fn correlate(args: &Gradient) {
                     "tileloadd tmm7, [{b} + {pair} + 64]",
                     "tdpbf16ps tmm1, tmm4, tmm7",
                     "tdpbf16ps tmm3, tmm5, tmm7",
-                    b = in(reg) pixels, pair = in(reg) args.pair_step,
+                    b = in(reg) pixels, pair = in(reg) 128usize,
                     p = in(reg) p, q = in(reg) q, row = in(reg) 64usize,
                     options(nostack, readonly),
                 );
@@ -211,7 +207,7 @@ pub(super) unsafe fn correlate(args: &Gradient) {
                     p.wrapping_add(ROWS * COLUMNS),
                     q.wrapping_add(ROWS * COLUMNS),
                 );
-                pixels = pixels.wrapping_byte_add(args.pairs * args.pair_step);
+                pixels = pixels.wrapping_add(2 * ROWS * COLUMNS);
             }
         }
         store_sums(args.sums, second, args.sums_step);

@@ -18,32 +18,33 @@ fn interleaved(low: __m256i, high: __m256i) -> __m512i {
     _mm512_or_si512(_mm512_cvtepu16_epi32(low), high)
 }
 
-/// Interleaves `len` elements of two rows: `to[i] = (first[i], second[i])`; a missing row is zeros.
+/// Interleaves two rows of `len` elements, at most 32: `to[i] = (first[i], second[i])`. A missing row and
+/// elements from `len` on are zeros. Gives whether all are finite.
 ///
 /// # Safety
-/// AVX-512 F and BW; `len` elements of the rows that are there and of pairs are valid.
+/// AVX-512 F, BW and VL; `len` elements of the rows that are there are readable, 32 pairs writable.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn interleave(
-    [first, second]: [Option<*const bf16>; 2],
+    rows: [Option<*const bf16>; 2],
     len: usize,
     to: *mut [bf16; 2],
-) {
-    for at in (0..len).step_by(PAIRS) {
-        let mask = mask_of(len - at);
-        let load = |row: Option<*const bf16>| match row {
+) -> bool {
+    let exponent = _mm256_set1_epi16(0x7f80);
+    let mut not_finite = 0;
+    for at in [0, PAIRS] {
+        let mask = mask_of(len.saturating_sub(at));
+        let [low, high] = rows.map(|row| match row {
             // SAFETY: masked to the `len` elements of the row.
-            Some(row) => unsafe { _mm256_maskz_loadu_epi16(mask, row.add(at).cast()) },
+            Some(row) => unsafe { _mm256_maskz_loadu_epi16(mask, row.wrapping_add(at).cast()) },
             None => _mm256_setzero_si256(),
-        };
-        // SAFETY: masked to the `len` pairs.
-        unsafe {
-            _mm512_mask_storeu_epi32(
-                to.add(at).cast(),
-                mask,
-                interleaved(load(first), load(second)),
-            );
+        });
+        for half in [low, high] {
+            not_finite |= _mm256_cmpeq_epi16_mask(_mm256_and_si256(half, exponent), exponent);
         }
+        // SAFETY: 16 of 32 pairs.
+        unsafe { _mm512_storeu_si512(to.add(at).cast(), interleaved(low, high)) };
     }
+    not_finite == 0
 }
 
 /// The first `count` of 16 lanes.

@@ -7,7 +7,7 @@ use half::bf16;
 
 use super::super::super::activation::Activation;
 use super::super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
-use super::super::blocking::{BAND_LEN, Blocking, SumPart, sum_parts};
+use super::super::blocking::{Blocking, Goal, SumPart, sum_parts};
 use super::super::product::{MAX_PANEL_SPLITS, Placement, TASKS_PER_THREAD};
 use super::super::window::{Block, Window};
 use super::amx::{self, COLUMNS, ROWS, Tiles};
@@ -55,7 +55,7 @@ impl Product<'_> {
         let num_runs = self.window.len() / self.window.run_len();
         let parts = sum_parts(num_runs, self.cut.chunks, SUM_CHUNKS);
         let want = TASKS_PER_THREAD * rayon::current_num_threads();
-        let blocking = Blocking::new(self.window, self.batch, self.grid, want, BAND_LEN);
+        let blocking = Blocking::new(self.window, self.batch, self.grid, Goal::at_least(want));
         let num_blocks = blocking.num_blocks() * self.groups;
         let per_group = self.panels.per_group;
         let splits = want
