@@ -130,25 +130,20 @@ pub(super) unsafe fn transpose_pixels(
 }
 
 /// Packs the weights of up to 16 outputs for a tile: `to[pair][output]`, where a pair is two
-/// neighbouring elements of `depth` (even, at most 32) of each output's weights; elements from `len`
-/// on, and missing outputs, are zeros.
+/// neighbouring elements of `depth` (even, at most 32) of each output's weights; missing outputs are
+/// zeros.
 ///
 /// # Safety
-/// AVX-512 F, BW and BF16; `len` floats of each of the outputs, `outputs[i]`, are readable,
+/// AVX-512 F, BW and BF16; `depth` floats of each of the outputs, `outputs[i]`, are readable,
 /// `depth / 2` rows of 16 pairs writable.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn pack_outputs(
-    outputs: &[*const f32],
-    len: usize,
-    depth: usize,
-    to: *mut [bf16; 2],
-) {
-    let masks = [mask_of(len), mask_of(len.saturating_sub(16))];
+pub(super) unsafe fn pack_outputs(outputs: &[*const f32], depth: usize, to: *mut [bf16; 2]) {
+    let masks = [mask_of(depth), mask_of(depth.saturating_sub(16))];
     let rows = std::array::from_fn(|row| match outputs.get(row) {
         // SAFETY: masked to the floats that are there.
         Some(weights) => unsafe {
-            let [low, high] =
-                [0, 16].map(|at| _mm512_maskz_loadu_ps(masks[at / 16], weights.wrapping_add(at)));
+            let low = _mm512_maskz_loadu_ps(masks[0], *weights);
+            let high = _mm512_maskz_loadu_ps(masks[1], weights.wrapping_add(16));
             bits(_mm512_cvtne2ps_pbh(high, low))
         },
         None => _mm512_setzero_si512(),

@@ -3,11 +3,17 @@
 //! `[group][panel of 32 columns][run][chunk][half of 16 columns][pair][column][2]`: a chunk is
 //! `depth` neighbouring elements of a window, cut from its runs so that none holds elements of two,
 //! because a tile that read past the end of a run would multiply a stranger's NaN with zero.
+//!
+//! As in [`super::super::pack`], weights that are much larger than the activations are packed piece by
+//! piece where they are used.
+
+use std::ops::Range;
 
 use half::bf16;
 
 use super::super::super::memory::Buffer;
-use super::super::super::parallel::{Shared, for_each_task};
+use super::super::super::parallel::{Scratch, Shared, for_each_task};
+use super::super::blocking::SumPart;
 use super::super::pack::Source;
 use super::super::window::Window;
 use super::amx::{COLUMNS, ROWS};
@@ -54,212 +60,199 @@ impl Cut {
     }
 }
 
-/// Packed weights.
-pub(super) struct Panels {
-    data: Buffer<bf16>,
+/// Weights as panels, packed already or on demand.
+pub(super) struct Panels<'a> {
+    source: Source<'a>,
+    cut: Cut,
+    packed: Option<Buffer<bf16>>,
+    /// Channels of a pixel of the window, and pixels of a run.
+    channels: usize,
+    taps: usize,
+    num_runs: usize,
+    groups: usize,
+    /// Columns of a group.
+    pub(super) columns: usize,
     /// Panels of a group.
     pub(super) per_group: usize,
-    /// Elements of a chunk of a panel.
-    pub(super) chunk_len: usize,
-    /// Elements of a panel.
-    panel_len: usize,
 }
 
-impl Panels {
-    /// Packs the weights of `groups` groups of `columns` columns for windows that are cut by `cut`.
-    pub(super) fn pack(
-        source: Source,
+impl<'a> Panels<'a> {
+    /// Panels of `groups` groups of `columns` columns for windows that are cut by `cut`, none packed yet.
+    pub(super) fn new(
+        source: Source<'a>,
         groups: usize,
         columns: usize,
         window: &Window,
         cut: Cut,
     ) -> Self {
-        let taps = window.merged_taps();
-        let num_runs = window.len() / window.run_len();
-        let per_group = columns.div_ceil(COLUMNS);
-        let chunk_len = cut.depth * COLUMNS;
-        let run_len = cut.chunks * chunk_len;
-        let panel_len = num_runs * run_len;
-        let mut data = Buffer::<bf16>::take(groups * per_group * panel_len);
-        let shared = Shared::new(&mut data);
-        for_each_task(groups * per_group * num_runs, |task| {
-            let (panel, run) = (task / num_runs, task % num_runs);
-            let (group, first) = (panel / per_group, panel % per_group * COLUMNS);
-            let job = Run {
-                source,
-                cut,
-                channels: window.channels,
-                taps: run * taps..(run + 1) * taps,
-                group,
-                columns: first..columns.min(first + COLUMNS),
-                all_columns: columns,
-                num_taps: num_runs * taps,
-            };
-            // SAFETY: AMX implies the vectors; this run of this panel is this task's.
-            unsafe { job.pack(shared.get().add(panel * panel_len + run * run_len).cast()) };
-        });
         Self {
-            data,
-            per_group,
-            chunk_len,
-            panel_len,
+            source,
+            cut,
+            packed: None,
+            channels: window.channels,
+            taps: window.merged_taps(),
+            num_runs: window.len() / window.run_len(),
+            groups,
+            columns,
+            per_group: columns.div_ceil(COLUMNS),
         }
+    }
+
+    /// Elements of a chunk of a panel.
+    fn chunk_len(&self) -> usize {
+        self.cut.depth * COLUMNS
+    }
+
+    fn panel_len(&self) -> usize {
+        self.num_runs * self.cut.chunks * self.chunk_len()
     }
 
     /// Elements of all panels of a group.
     pub(super) fn group_len(&self) -> usize {
-        self.per_group * self.panel_len
+        self.per_group * self.panel_len()
     }
 
-    /// A panel from its `chunk`-th chunk on.
-    pub(super) fn at(&self, group: usize, panel: usize, chunk: usize) -> *const bf16 {
-        let start = (group * self.per_group + panel) * self.panel_len + chunk * self.chunk_len;
-        self.data[start..].as_ptr()
+    /// Packs all panels.
+    pub(super) fn pack(mut self) -> Self {
+        let mut data = Buffer::<bf16>::take(self.groups * self.group_len());
+        let shared = Shared::new(&mut data);
+        let run_len = self.cut.chunks * self.chunk_len();
+        for_each_task(self.groups * self.per_group * self.num_runs, |task| {
+            let (panel, run) = (task / self.num_runs, task % self.num_runs);
+            // SAFETY: this run of this panel: inside the buffer, and no other task's.
+            let to = unsafe {
+                let start = shared.get().add(panel * self.panel_len() + run * run_len);
+                std::slice::from_raw_parts_mut(start, run_len)
+            };
+            self.fill(
+                [panel / self.per_group, panel % self.per_group],
+                run,
+                0..self.cut.chunks,
+                to,
+            );
+        });
+        self.packed = Some(data);
+        self
     }
-}
 
-/// One run of one panel, about to be packed.
-struct Run<'a> {
-    source: Source<'a>,
-    cut: Cut,
-    channels: usize,
-    /// Positions of the window.
-    taps: std::ops::Range<usize>,
-    group: usize,
-    columns: std::ops::Range<usize>,
-    all_columns: usize,
-    num_taps: usize,
-}
+    /// Some chunks of a panel of a group, packed into `scratch` if they are not yet.
+    pub(super) fn part(
+        &self,
+        [group, panel]: [usize; 2],
+        part: &SumPart,
+        scratch: &mut Scratch,
+    ) -> *const bf16 {
+        let chunk_len = self.chunk_len();
+        if let Some(packed) = &self.packed {
+            let panel = (group * self.per_group + panel) * self.panel_len();
+            return packed[panel + part.row * chunk_len..].as_ptr();
+        }
+        let data: &mut [bf16] = scratch.take(part.num_runs * part.len * chunk_len);
+        for (idx, to) in data.chunks_exact_mut(part.len * chunk_len).enumerate() {
+            let chunks = part.start..part.start + part.len;
+            self.fill([group, panel], part.run + idx, chunks, to);
+        }
+        data.as_ptr()
+    }
 
-impl Run<'_> {
-    /// # Safety
-    /// AVX-512 with BF16; `to` has room for the run.
-    unsafe fn pack(&self, to: *mut [bf16; 2]) {
-        // SAFETY: the contract.
-        unsafe {
-            match self.source {
-                Source::Outputs(weights) => self.pack_outputs(weights, to),
-                Source::Inputs {
-                    weights,
-                    outputs,
-                    taps,
-                    num_taps,
-                } => {
-                    self.pack_inputs(weights, outputs, taps, num_taps, to);
-                }
-            }
+    /// Packs some chunks of a run.
+    fn fill(&self, [group, panel]: [usize; 2], run: usize, chunks: Range<usize>, to: &mut [bf16]) {
+        let first = panel * COLUMNS;
+        let columns = first..self.columns.min(first + COLUMNS);
+        match self.source {
+            Source::Outputs(weights) => self.fill_outputs(weights, group, columns, run, chunks, to),
+            Source::Inputs { .. } => self.fill_inputs(group, columns, run, chunks, to),
         }
     }
 
-    /// Where pair `pair` of half `half` of chunk `chunk` lies.
-    ///
-    /// # Safety
-    /// It is inside the run at `to`.
-    unsafe fn row(
-        &self,
-        to: *mut [bf16; 2],
-        chunk: usize,
-        half: usize,
-        pair: usize,
-    ) -> *mut [bf16; 2] {
-        let pairs = self.cut.depth / 2;
-        // SAFETY: the contract.
-        unsafe { to.add(((chunk * 2 + half) * pairs + pair) * ROWS) }
-    }
-
     /// Columns are outputs: their weights lie together along the run, if pixels were not widened.
-    ///
-    /// # Safety
-    /// As [`Run::pack`].
-    unsafe fn pack_outputs(&self, weights: &[f32], to: *mut [bf16; 2]) {
+    fn fill_outputs(
+        &self,
+        weights: &[f32],
+        group: usize,
+        columns: Range<usize>,
+        run: usize,
+        chunks: Range<usize>,
+        to: &mut [bf16],
+    ) {
         let Cut {
             width,
             depth,
-            chunks,
+            chunks: all_chunks,
         } = self.cut;
-        let run_len = self.taps.len() * self.channels;
+        let (run_len, wide_len) = (self.taps * self.channels, all_chunks * depth);
         let column = |column: usize| {
-            let output = self.group * self.all_columns + column;
-            let start = (output * self.num_taps + self.taps.start) * self.channels;
+            let start = ((group * self.columns + column) * self.num_runs + run) * run_len;
             &weights[start..start + run_len]
         };
-        let mut widened = vec![
-            0.0f32;
-            if width == self.channels {
-                0
-            } else {
-                COLUMNS * chunks * depth
-            }
-        ];
-        for half in 0..2 {
-            let first = self.columns.start + half * ROWS;
-            let columns = first..self.columns.end.min(first + ROWS);
-            let mut rows: Vec<*const f32> = columns.clone().map(|c| column(c).as_ptr()).collect();
-            let mut len = run_len;
-            if width != self.channels {
-                len = chunks * depth;
-                for (idx, row) in rows.iter_mut().enumerate() {
-                    let wide = &mut widened[(half * ROWS + idx) * len..][..len];
-                    let pixels = column(first + idx).chunks_exact(self.channels);
-                    for (to, from) in wide.chunks_exact_mut(width).zip(pixels) {
-                        to[..self.channels].copy_from_slice(from);
-                    }
-                    *row = wide.as_ptr();
+        let is_wide = width != self.channels;
+        let mut wide = vec![0.0f32; if is_wide { columns.len() * wide_len } else { 0 }];
+        if is_wide {
+            for (to, column) in wide
+                .chunks_exact_mut(wide_len)
+                .zip(columns.clone().map(column))
+            {
+                let pixels = column.chunks_exact(self.channels);
+                for (to, from) in to.chunks_exact_mut(width).zip(pixels) {
+                    to[..self.channels].copy_from_slice(from);
                 }
             }
-            for chunk in 0..chunks {
-                // SAFETY: `len` floats of each column, from the chunk's first on.
-                unsafe {
-                    lanes::pack_outputs(
-                        &rows,
-                        depth.min(len - chunk * depth),
-                        depth,
-                        self.row(to, chunk, half, 0),
-                    );
-                }
-                rows.iter_mut()
-                    .for_each(|row| *row = row.wrapping_add(depth));
+        }
+        for (chunk, to) in chunks.zip(to.chunks_exact_mut(self.chunk_len())) {
+            let row = |idx: usize| {
+                let row = if is_wide {
+                    &wide[idx * wide_len..][..wide_len]
+                } else {
+                    column(columns.start + idx)
+                };
+                row[chunk * depth..][..depth].as_ptr()
+            };
+            for (half, to) in to.chunks_exact_mut(depth * ROWS).enumerate() {
+                let columns = (half * ROWS..columns.len().min((half + 1) * ROWS)).map(row);
+                let rows: Vec<*const f32> = columns.collect();
+                // SAFETY: AMX implies the vectors; `depth` floats of each column.
+                unsafe { lanes::pack_outputs(&rows, depth, to.as_mut_ptr().cast()) };
             }
         }
     }
 
     /// Columns are inputs: rows are outputs, a tap at a time.
-    ///
-    /// # Safety
-    /// As [`Run::pack`].
-    unsafe fn pack_inputs(
+    fn fill_inputs(
         &self,
-        weights: &[f32],
-        outputs: usize,
-        taps: &[usize],
-        num_taps: usize,
-        to: *mut [bf16; 2],
+        group: usize,
+        columns: Range<usize>,
+        run: usize,
+        chunks: Range<usize>,
+        to: &mut [bf16],
     ) {
-        let Cut {
-            width,
-            depth,
-            chunks,
-        } = self.cut;
-        for half in 0..2 {
-            let first = self.columns.start + half * ROWS;
-            let len = self.columns.end.saturating_sub(first).min(ROWS);
-            let row = |element: usize| {
-                let (tap, output) = (self.taps.start + element / width, element % width);
-                (output < outputs && len > 0).then(|| {
-                    let output = self.group * outputs + output;
-                    let start = (output * num_taps + taps[tap]) * self.all_columns + first;
-                    weights[start..start + len].as_ptr()
-                })
-            };
-            for pair in 0..chunks * depth / 2 {
-                let (chunk, place) = (pair / (depth / 2), pair % (depth / 2));
-                // SAFETY: `len` floats of both rows.
-                unsafe {
-                    lanes::pack_pair(
-                        [row(2 * pair), row(2 * pair + 1)],
-                        len,
-                        self.row(to, chunk, half, place),
-                    );
+        let Source::Inputs {
+            weights,
+            outputs,
+            taps,
+            num_taps,
+        } = self.source
+        else {
+            unreachable!("asked for columns that are inputs")
+        };
+        let Cut { width, depth, .. } = self.cut;
+        let row = |element: usize| {
+            let (tap, output) = (run * self.taps + element / width, element % width);
+            (output < outputs).then(|| {
+                let output = group * outputs + output;
+                let start = (output * num_taps + taps[tap]) * self.columns;
+                weights[start + columns.start..start + columns.end].as_ptr()
+            })
+        };
+        for (chunk, to) in chunks.zip(to.chunks_exact_mut(self.chunk_len())) {
+            for pair in 0..depth / 2 {
+                let element = chunk * depth + 2 * pair;
+                let rows = [row(element), row(element + 1)];
+                for half in 0..2 {
+                    let to = &mut to[(half * depth / 2 + pair) * COLUMNS..][..COLUMNS];
+                    let len = columns.len().saturating_sub(half * ROWS).min(ROWS);
+                    let rows = rows.map(|row| row.map(|row| row.wrapping_add(half * ROWS)));
+                    // SAFETY: AMX implies the vectors; `len` floats of both rows, 16 pairs.
+                    unsafe { lanes::pack_pair(rows, len, to.as_mut_ptr().cast()) };
                 }
             }
         }

@@ -3,13 +3,16 @@
 //! As [`super::super::product`], but a tile is pixels of one output row, because the hardware wants
 //! equal distances between its rows.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::super::super::activation::Activation;
+use super::super::super::memory::Buffer;
 use super::super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::blocking::{Blocking, Goal, SumPart, sum_parts};
 use super::super::product::{MAX_PANEL_SPLITS, Placement, TASKS_PER_THREAD};
-use super::super::window::{Block, Window};
+use super::super::window::{Band, Block, Window};
 use super::amx::{self, COLUMNS, ROWS, Tiles};
 use super::lanes::{self, Finish};
 use super::panels::{Cut, Panels};
@@ -22,6 +25,12 @@ const SMALL_PANELS: usize = 64 << 10;
 /// Floats of the sums of a pair of tiles.
 const SUMS_LEN: usize = 2 * ROWS * COLUMNS;
 
+/// Elements of weights from which a product may keep all activations at hand and pass over the
+/// weights once, instead of the other way round.
+const LARGE_WEIGHTS: usize = 1 << 20;
+/// Elements of activations, padding included, that may be kept at hand for it.
+const SMALL_INPUT: usize = 2 << 20;
+
 /// `out[pixel][column] = activation(sum of window(pixel) * panel column + bias[column])`.
 pub(super) struct Product<'a> {
     pub(super) window: &'a Window,
@@ -31,9 +40,8 @@ pub(super) struct Product<'a> {
     /// Output pixels `[t, h, w]` of an image.
     pub(super) grid: [usize; 3],
     pub(super) groups: usize,
-    /// Columns of a group.
-    pub(super) columns: usize,
-    pub(super) panels: Panels,
+    /// Not packed yet.
+    pub(super) panels: Panels<'a>,
     /// Bias of each column of each panel (zeros where a panel has no column), and activation.
     pub(super) finish: Option<(&'a [f32], Activation)>,
     pub(super) placement: Placement,
@@ -45,15 +53,47 @@ struct Tile {
     output: *mut bf16,
 }
 
+/// A block of pixels, ready to be read.
+struct Staged<'a> {
+    band: Band<'a, bf16>,
+    tiles: Vec<Tile>,
+    /// Bytes from one pixel of a tile to the next.
+    pixel_step: usize,
+    group: usize,
+}
+
+// SAFETY: the output pointers are written by tasks that share out the panels of a block.
+unsafe impl Sync for Staged<'_> {}
+
 impl Product<'_> {
     /// Computes every output.
     ///
     /// # Safety
     /// AMX is available. The placement keeps every pixel's columns, of all groups, inside `output`,
     /// apart from those of other pixels.
-    pub(super) unsafe fn run(&self, output: Shared<bf16>) {
+    pub(super) unsafe fn run(mut self, output: Shared<bf16>) {
         let num_runs = self.window.len() / self.window.run_len();
         let parts = sum_parts(num_runs, self.cut.chunks, SUM_CHUNKS);
+        let whole = Blocking::whole(self.batch, self.grid).block(0);
+        let is_heavy = self.groups == 1
+            && self.panels.group_len() >= LARGE_WEIGHTS
+            && self.window.copy_len(&whole) <= SMALL_INPUT
+            && self.panels.per_group >= rayon::current_num_threads();
+        if is_heavy {
+            // SAFETY: the caller's promise.
+            unsafe { self.run_by_panels(&whole, &parts, output) };
+        } else {
+            self.panels = self.panels.pack();
+            // SAFETY: the caller's promise.
+            unsafe { self.run_by_blocks(&parts, output) };
+        }
+    }
+
+    /// Shares out blocks of pixels, and panels if there are few blocks. For packed panels.
+    ///
+    /// # Safety
+    /// As [`Product::run`].
+    unsafe fn run_by_blocks(&self, parts: &[SumPart], output: Shared<bf16>) {
         let want = TASKS_PER_THREAD * rayon::current_num_threads();
         let blocking = Blocking::new(self.window, self.batch, self.grid, Goal::at_least(want));
         let num_blocks = blocking.num_blocks() * self.groups;
@@ -64,135 +104,182 @@ impl Product<'_> {
             .min(MAX_PANEL_SPLITS);
         let panels_each = per_group.div_ceil(splits);
         let splits = per_group.div_ceil(panels_each);
-        // Equal tiles: 17 pixels are 9 and 9, which overlap, not 16 and 1.
-        let [_, _, w] = self.grid;
-        let tile_rows = w.div_ceil(w.div_ceil(ROWS));
-        let tiles = Tiles::new(tile_rows, self.cut.depth);
+        let copy = self.window.needs_copy(self.grid);
+        let tiles = Tiles::new(self.tile_rows(), self.cut.depth);
         for_each_task(num_blocks * splits, |task| {
             let (block_idx, split) = (task / splits, task % splits);
             let (group, block_idx) = (block_idx % self.groups, block_idx / self.groups);
+            let block = blocking.block(block_idx);
             let first = split * panels_each;
-            let job = Job {
-                product: self,
-                block: blocking.block(block_idx),
-                group,
-                panels: first..per_group.min(first + panels_each),
-                parts: &parts,
-                tile_rows,
-                output,
-            };
-            // SAFETY: the caller's promise; tasks differ in block, group or panels.
-            with_scratch(|scratch| unsafe { tiles.with(|| job.run(scratch)) });
+            let panels = first..per_group.min(first + panels_each);
+            with_scratch(|[band, rest @ ..]| {
+                let memory = copy.then(|| band.take(self.window.copy_len(&block)));
+                let staged = self.stage(&block, group, memory, output);
+                // SAFETY: the caller's promise; tasks differ in block, group or panels.
+                unsafe { tiles.with(|| self.block(&staged, panels, parts, rest)) };
+            });
         });
     }
-}
 
-/// The columns of some panels for one block.
-struct Job<'a> {
-    product: &'a Product<'a>,
-    block: Block,
-    group: usize,
-    panels: std::ops::Range<usize>,
-    parts: &'a [SumPart],
-    /// Pixels of a tile.
-    tile_rows: usize,
-    output: Shared<bf16>,
-}
-
-impl Job<'_> {
+    /// Shares out panels, each of which meets all pixels. For panels that are packed on demand.
+    ///
     /// # Safety
-    /// As [`Product::run`], within the product's tiles.
-    unsafe fn run(&self, [band_scratch, sums_scratch, _]: &mut [Scratch; 3]) {
-        let product = self.product;
-        let window = product.window;
-        let copy = window.needs_copy(product.grid);
-        let memory = copy.then(|| band_scratch.take(window.copy_len(&self.block)));
-        let band = window.stage(product.source, &self.block, self.group, memory);
-        let pitch = if copy { window.width } else { window.pitch };
-        let pixel_step = window.stride[2] * pitch * size_of::<bf16>();
-        let tiles = self.tiles(band.base, &band.pixels);
-        let pairs: Vec<&[Tile]> = tiles.chunks(2).collect();
-        let sums: &mut [f32] = sums_scratch.take(pairs.len() * SUMS_LEN);
-        let step = |panel: usize, part: &SumPart, pair: usize, sums: &mut [f32]| {
-            let [first, last] = [&pairs[pair][0], &pairs[pair][pairs[pair].len() - 1]];
-            let args = amx::Product {
-                pixels: [first, last]
-                    .map(|tile| tile.pixel.wrapping_add(part.start * product.cut.depth)),
-                pixel_step,
-                runs: &band.runs[part.run..part.run + part.num_runs],
-                chunks: part.len,
-                depth: product.cut.depth,
-                panel: product.panels.at(self.group, panel, part.row),
-                sums: sums.as_mut_ptr(),
-                accumulate: part.row > 0,
-            };
-            // SAFETY: the band holds every chunk of every pixel, the panel of every run.
-            unsafe { amx::multiply(&args) };
-            if std::ptr::eq(part, &self.parts[self.parts.len() - 1]) {
-                for (tile, sums) in pairs[pair].iter().zip(sums.chunks_exact(ROWS * COLUMNS)) {
-                    // SAFETY: the tile's outputs are this task's.
-                    unsafe { self.store(panel, tile, sums) };
-                }
-            }
-        };
-        if let ([part], true) = (self.parts, product.panels.group_len() <= SMALL_PANELS) {
-            for pair in 0..pairs.len() {
-                self.panels
-                    .clone()
-                    .for_each(|panel| step(panel, part, pair, &mut sums[..SUMS_LEN]));
-            }
-            return;
-        }
-        for panel in self.panels.clone() {
-            for part in self.parts {
-                for (pair, sums) in sums.chunks_exact_mut(SUMS_LEN).enumerate() {
-                    step(panel, part, pair, sums);
-                }
-            }
-        }
+    /// As [`Product::run`].
+    unsafe fn run_by_panels(&self, whole: &Block, parts: &[SumPart], output: Shared<bf16>) {
+        let copy = self.window.needs_copy(self.grid);
+        let mut memory = copy.then(|| Buffer::take(self.window.copy_len(whole)));
+        let staged = self.stage(whole, 0, memory.as_deref_mut(), output);
+        let tiles = Tiles::new(self.tile_rows(), self.cut.depth);
+        for_each_task(self.panels.per_group, |panel| {
+            with_scratch(|[_, rest @ ..]| {
+                // SAFETY: the caller's promise; tasks differ in panels.
+                unsafe { tiles.with(|| self.block(&staged, panel..panel + 1, parts, rest)) };
+            });
+        });
     }
 
-    /// The tiles of the block; those of a row may overlap.
-    fn tiles(&self, base: *const bf16, pixels: &[isize]) -> Vec<Tile> {
-        let [_, _, w] = self.block.size;
-        let placement = &self.product.placement;
-        let mut tiles = Vec::with_capacity(pixels.len().div_ceil(self.tile_rows));
+    /// Pixels of a tile: an equal share of a row. 17 pixels are 9 and 9, which overlap, not 16 and 1.
+    fn tile_rows(&self) -> usize {
+        let [_, _, w] = self.grid;
+        w.div_ceil(w.div_ceil(ROWS))
+    }
+
+    /// Makes a block ready; a copy of its band is made if there is memory for one.
+    fn stage<'a>(
+        &'a self,
+        block: &Block,
+        group: usize,
+        memory: Option<&'a mut [bf16]>,
+        output: Shared<bf16>,
+    ) -> Staged<'a> {
+        let window = self.window;
+        let pitch = if memory.is_some() {
+            window.width
+        } else {
+            window.pitch
+        };
+        let band = window.stage(self.source, block, group, memory);
+        let ([_, _, w], tile_rows) = (block.size, self.tile_rows());
+        let mut tiles = Vec::with_capacity(band.pixels.len().div_ceil(tile_rows));
         let mut first = 0;
-        self.block.for_each_pixel(|image, position| {
+        block.for_each_pixel(|image, position| {
             if position[2] != 0 {
                 return;
             }
-            let row = placement.of(image, position) + self.group * self.product.columns;
-            for at in (0..w).step_by(self.tile_rows) {
-                let at = at.min(w - self.tile_rows);
+            let row = self.placement.of(image, position) + group * self.panels.columns;
+            for at in (0..w).step_by(tile_rows) {
+                let at = at.min(w - tile_rows);
                 tiles.push(Tile {
-                    pixel: base.wrapping_offset(pixels[first + at]),
-                    output: self.output.get().wrapping_add(row + at * placement.step[3]),
+                    pixel: band.base.wrapping_offset(band.pixels[first + at]),
+                    output: output.get().wrapping_add(row + at * self.placement.step[3]),
                 });
             }
             first += w;
         });
-        tiles
+        Staged {
+            band,
+            tiles,
+            pixel_step: window.stride[2] * pitch * size_of::<bf16>(),
+            group,
+        }
+    }
+
+    /// Computes the columns of `panels` for one block.
+    ///
+    /// # Safety
+    /// As [`Product::run`], within the product's tiles.
+    unsafe fn block(
+        &self,
+        staged: &Staged,
+        panels: Range<usize>,
+        parts: &[SumPart],
+        [sums, weights]: &mut [Scratch; 2],
+    ) {
+        let num_pairs = staged.tiles.len().div_ceil(2);
+        if let ([part], true) = (parts, self.panels.group_len() <= SMALL_PANELS) {
+            // A short window: all columns of a pixel while it is at hand.
+            let sums: &mut [f32] = sums.take(SUMS_LEN);
+            for pair in 0..num_pairs {
+                for panel in panels.clone() {
+                    let weights = self.panels.part([staged.group, panel], part, weights);
+                    // SAFETY: as for this function.
+                    unsafe { self.pair(staged, pair, panel, part, weights, sums) };
+                }
+            }
+            return;
+        }
+        // A long one: a piece of a panel meets every tile while it is in the cache.
+        let each = if parts.len() == 1 { 0 } else { SUMS_LEN };
+        let sums: &mut [f32] = sums.take(SUMS_LEN + (num_pairs - 1) * each);
+        for panel in panels {
+            for part in parts {
+                let weights = self.panels.part([staged.group, panel], part, weights);
+                for pair in 0..num_pairs {
+                    let sums = &mut sums[pair * each..][..SUMS_LEN];
+                    // SAFETY: as for this function.
+                    unsafe { self.pair(staged, pair, panel, part, weights, sums) };
+                }
+            }
+        }
+    }
+
+    /// A pair of tiles of one panel, for one piece of the sum, whose packed weights are `weights`.
+    ///
+    /// # Safety
+    /// As [`Product::block`].
+    unsafe fn pair(
+        &self,
+        staged: &Staged,
+        pair: usize,
+        panel: usize,
+        part: &SumPart,
+        weights: *const bf16,
+        sums: &mut [f32],
+    ) {
+        let tiles = &staged.tiles[2 * pair..staged.tiles.len().min(2 * pair + 2)];
+        let ends = [&tiles[0], &tiles[tiles.len() - 1]];
+        let args = amx::Product {
+            pixels: ends.map(|tile| tile.pixel.wrapping_add(part.start * self.cut.depth)),
+            pixel_step: staged.pixel_step,
+            runs: &staged.band.runs[part.run..part.run + part.num_runs],
+            chunks: part.len,
+            depth: self.cut.depth,
+            panel: weights,
+            sums: sums.as_mut_ptr(),
+            accumulate: part.row > 0,
+        };
+        // SAFETY: the band holds every chunk of every pixel, the weights those of every run.
+        unsafe { amx::multiply(&args) };
+        let num_chunks = self.window.len() / self.cut.depth;
+        if part.row + part.num_runs * part.len == num_chunks {
+            for (tile, sums) in tiles.iter().zip(sums.chunks_exact(ROWS * COLUMNS)) {
+                // SAFETY: the tile's outputs are this task's.
+                unsafe { self.store(staged.group, panel, tile, sums) };
+            }
+        }
     }
 
     /// Rounds a tile's sums into the outputs.
     ///
     /// # Safety
     /// The tile's outputs are this task's.
-    unsafe fn store(&self, panel: usize, tile: &Tile, sums: &[f32]) {
-        let product = self.product;
-        let finish = product.finish.map(|(bias, activation)| {
-            let at = (self.group * product.panels.per_group + panel) * COLUMNS;
+    unsafe fn store(&self, group: usize, panel: usize, tile: &Tile, sums: &[f32]) {
+        let finish = self.finish.map(|(bias, activation)| {
+            let at = (group * self.panels.per_group + panel) * COLUMNS;
             Finish {
                 bias: bias[at..at + COLUMNS].as_ptr(),
                 activation,
             }
         });
-        let len = COLUMNS.min(product.columns - panel * COLUMNS);
-        for (row, sums) in sums.chunks_exact(COLUMNS).take(self.tile_rows).enumerate() {
+        let len = COLUMNS.min(self.panels.columns - panel * COLUMNS);
+        for (row, sums) in sums
+            .chunks_exact(COLUMNS)
+            .take(self.tile_rows())
+            .enumerate()
+        {
             let output = tile
                 .output
-                .wrapping_add(row * product.placement.step[3] + panel * COLUMNS);
+                .wrapping_add(row * self.placement.step[3] + panel * COLUMNS);
             // SAFETY: AMX implies the vectors; `len` columns of the pixel.
             unsafe { lanes::store_row(sums.as_ptr(), finish, output, len) };
         }

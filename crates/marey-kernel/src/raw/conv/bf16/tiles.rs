@@ -63,14 +63,13 @@ pub(super) unsafe fn forward(
     let bias = (!epilogue.is_empty())
         .then(|| padded_bias(epilogue.bias.unwrap_or(&[]), groups, columns, COLUMNS));
     let product = Product {
-        panels: Panels::pack(Source::Outputs(weights), groups, columns, &window, cut),
+        panels: Panels::new(Source::Outputs(weights), groups, columns, &window, cut),
         window: &window,
         cut,
         source: x,
         batch: shape.batch,
         grid: shape.output(),
         groups,
-        columns,
         finish: bias.as_deref().map(|bias| (bias, epilogue.activation)),
         placement: Placement::strided(shape.output(), shape.out_channels, [1; 3]),
     };
@@ -104,14 +103,13 @@ pub(super) unsafe fn backward_data(
             num_taps: shape.num_taps(),
         };
         let product = Product {
-            panels: Panels::pack(source, groups, columns, &window, cut),
+            panels: Panels::new(source, groups, columns, &window, cut),
             window: &window,
             cut,
             source: dy,
             batch: shape.batch,
             grid: phase.grid,
             groups,
-            columns,
             finish: None,
             placement: phase.placement,
         };
