@@ -1,5 +1,6 @@
 //! Slow, obvious versions in `f64` that the tests and benchmarks compare the kernels with.
 
+use super::element::Element;
 use super::shape::Conv3dShape;
 
 /// Calls `visit` with the indices into x, weights and y of every multiplication of a convolution.
@@ -81,6 +82,23 @@ pub fn noise(len: usize, seed: u64) -> Vec<f32> {
             (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         })
         .collect()
+}
+
+/// `values` as elements, each the nearest.
+pub fn rounded<E: Element>(values: &[f32]) -> Vec<E> {
+    values.iter().map(|value| E::from_f32(*value)).collect()
+}
+
+/// The values of elements.
+pub fn widened<E: Element>(elements: &[E]) -> Vec<f32> {
+    elements.iter().map(|element| element.to_f32()).collect()
+}
+
+/// Largest relative error of rounding to an element: half the distance from 1 to the next one.
+pub fn rounding_error<E: Element>() -> f64 {
+    let differs = |step: &f32| E::from_f32(1.0 + step).to_f32() != 1.0;
+    let steps = std::iter::successors(Some(1.0f32), |step| Some(step / 2.0));
+    f64::from(steps.take_while(differs).last().unwrap_or(1.0)) / 2.0
 }
 
 /// Largest difference over the largest magnitude of `want`.

@@ -8,17 +8,18 @@
 
 use std::ops::Range;
 
+use super::super::super::element::Element;
 use super::super::super::memory::Buffer;
 use super::super::super::parallel::{Shared, for_each_task};
 use super::super::super::shape::Conv3dShape;
 use super::super::super::simd::{Isa, Job, Vector};
 
 /// Backward weights; lengths are checked by the caller.
-pub(in super::super) fn backward_weights(
+pub(in super::super) fn backward_weights<E: Element>(
     isa: Isa,
     shape: &Conv3dShape,
-    x: &[f32],
-    dy: &[f32],
+    x: &[E],
+    dy: &[E],
     dw: &mut [f32],
 ) {
     let (channels, num_taps) = (shape.in_channels, shape.num_taps());
@@ -50,19 +51,19 @@ pub(in super::super) fn backward_weights(
 /// Tasks wanted for each thread.
 const TASKS_PER_THREAD: usize = 4;
 
-struct Gradient<'a> {
+struct Gradient<'a, E> {
     isa: Isa,
     shape: &'a Conv3dShape,
-    x: &'a [f32],
-    dy: &'a [f32],
+    x: &'a [E],
+    dy: &'a [E],
     /// For each tap along the width, the outputs that read inside the input by it.
     spans: Vec<Range<usize>>,
     /// The outputs that every tap's span holds.
     common: Range<usize>,
 }
 
-impl<'a> Gradient<'a> {
-    fn new(isa: Isa, shape: &'a Conv3dShape, x: &'a [f32], dy: &'a [f32]) -> Self {
+impl<'a, E: Element> Gradient<'a, E> {
+    fn new(isa: Isa, shape: &'a Conv3dShape, x: &'a [E], dy: &'a [E]) -> Self {
         let (stride, width) = (shape.options.stride[2], shape.output()[2]);
         let span = |tap: usize| {
             let offset =
@@ -116,7 +117,7 @@ impl<'a> Gradient<'a> {
     }
 
     /// Adds what a row of dy gives to the taps of one kernel row, whose input row starts at `line`.
-    fn add_tap_row(&self, line: usize, dy: &[f32], sums: &mut [f32]) {
+    fn add_tap_row(&self, line: usize, dy: &[E], sums: &mut [f32]) {
         let channels = self.shape.in_channels;
         self.add(line, dy, self.common.clone(), 0, self.shape.kernel[2], sums);
         for (tap, span) in self.spans.iter().enumerate() {
@@ -132,7 +133,7 @@ impl<'a> Gradient<'a> {
     fn add(
         &self,
         line: usize,
-        dy: &[f32],
+        dy: &[E],
         outputs: Range<usize>,
         tap: usize,
         num_taps: usize,
@@ -158,25 +159,25 @@ impl<'a> Gradient<'a> {
 }
 
 /// `sums[k][c] += sum over pixels p of x[p * x_step + k * tap_step + c] * dy[p][c]`.
-struct RowArgs<'a> {
-    x: &'a [f32],
+struct RowArgs<'a, E> {
+    x: &'a [E],
     x_step: usize,
     tap_step: usize,
-    dy: &'a [f32],
+    dy: &'a [E],
     sums: &'a mut [f32],
     channels: usize,
 }
 
 /// # Safety
 /// `isa` is available, and every index above is inside x.
-unsafe fn add_row(isa: Isa, num_taps: usize, args: RowArgs) {
+unsafe fn add_row<E: Element>(isa: Isa, num_taps: usize, args: RowArgs<E>) {
     // SAFETY: passed on to the caller.
     unsafe {
         match num_taps {
-            1 => isa.run(Row::<1, 4>(args)),
-            3 => isa.run(Row::<3, 3>(args)),
-            5 => isa.run(Row::<5, 2>(args)),
-            7 => isa.run(Row::<7, 2>(args)),
+            1 => isa.run(Row::<E, 1, 4>(args)),
+            3 => isa.run(Row::<E, 3, 3>(args)),
+            5 => isa.run(Row::<E, 5, 2>(args)),
+            7 => isa.run(Row::<E, 7, 2>(args)),
             _ => {
                 let RowArgs {
                     x,
@@ -196,7 +197,7 @@ unsafe fn add_row(isa: Isa, num_taps: usize, args: RowArgs) {
                         sums,
                         channels,
                     };
-                    isa.run(Row::<1, 4>(args));
+                    isa.run(Row::<E, 1, 4>(args));
                 }
             }
         }
@@ -204,9 +205,9 @@ unsafe fn add_row(isa: Isa, num_taps: usize, args: RowArgs) {
 }
 
 /// `TAPS` taps, up to `VECTORS` vectors of channels at a time.
-struct Row<'a, const TAPS: usize, const VECTORS: usize>(RowArgs<'a>);
+struct Row<'a, E, const TAPS: usize, const VECTORS: usize>(RowArgs<'a, E>);
 
-impl<const TAPS: usize, const VECTORS: usize> Job for Row<'_, TAPS, VECTORS> {
+impl<E: Element, const TAPS: usize, const VECTORS: usize> Job for Row<'_, E, TAPS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -236,14 +237,14 @@ impl<const TAPS: usize, const VECTORS: usize> Job for Row<'_, TAPS, VECTORS> {
             for tap in 0..TAPS {
                 let x = &x[pixel * x_step + tap * tap_step..][..channels];
                 for c in channel..channels {
-                    sums[tap * channels + c] += x[c] * dy[c];
+                    sums[tap * channels + c] += x[c].to_f32() * dy[c].to_f32();
                 }
             }
         }
     }
 }
 
-impl<const TAPS: usize, const VECTORS: usize> Row<'_, TAPS, VECTORS> {
+impl<E: Element, const TAPS: usize, const VECTORS: usize> Row<'_, E, TAPS, VECTORS> {
     /// `N` vectors from `channel`.
     ///
     /// # Safety
@@ -260,9 +261,9 @@ impl<const TAPS: usize, const VECTORS: usize> Row<'_, TAPS, VECTORS> {
             let mut dy = args.dy.as_ptr().wrapping_add(channel);
             for _ in 0..args.dy.len() / channels {
                 for n in 0..N {
-                    let gradient = V::load(dy.add(n * V::LANES));
+                    let gradient: V = E::load(dy.add(n * V::LANES));
                     for k in 0..TAPS {
-                        let input = V::load(x.add(k * args.tap_step + n * V::LANES));
+                        let input: V = E::load(x.add(k * args.tap_step + n * V::LANES));
                         sums[k][n] = input.mul_add(gradient, sums[k][n]);
                     }
                 }

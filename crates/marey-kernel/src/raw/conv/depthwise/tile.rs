@@ -1,96 +1,119 @@
-//! Register tile of the depthwise forward and backward-data directions: a few pixels of one vector
-//! of channels, every multiplication taking its input straight from memory.
+//! Register tile of the depthwise forward and backward-data directions: a few neighbouring pixels of
+//! one vector of channels. An input is loaded once for all the taps of a run that read it.
 
 #![expect(
     clippy::needless_range_loop,
     reason = "loops over constant indices unroll, which keeps the sums in registers"
 )]
 
+use std::ops::Range;
+
 use super::super::super::activation::Activation;
 use super::super::super::element::Element;
 use super::super::super::simd::{Isa, Job, Vector};
 
-/// Output pixels of a tile.
-pub(super) const PIXELS: usize = 8;
+/// Most output pixels of a tile, which is also the number of its sums.
+pub(super) const MAX_PIXELS: usize = 8;
+/// Pixels of the tile for narrow maps.
+pub(super) const FEW_PIXELS: usize = 4;
+/// Lengths of the runs that a tile can take, the longest first.
+pub(super) const RUN_LENS: [usize; 4] = [5, 3, 2, 1];
 
-/// All pixels of a tile.
-const ALL: u32 = (1 << PIXELS) - 1;
-
-/// One tap of a tile's windows.
-pub(super) struct Tap {
-    /// Offset of the first pixel's input; may lie outside x where its bit is 0.
+/// Neighbouring taps of one row of the kernel. Pixel `p` reads its tap `k` at position
+/// `p * stride + k` of the row of inputs.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    /// Offset of position 0; may lie outside x where its bit is 0.
     pub(super) x: isize,
-    /// Offset of the tap's weights.
+    /// Offset of the first tap's weights.
     pub(super) weight: usize,
-    /// Bit `p`: does pixel `p` have this tap?
-    pub(super) pixels: u32,
+    /// Floats from one tap's weights to the next one's.
+    pub(super) weight_step: isize,
+    /// Taps: one of [`RUN_LENS`].
+    pub(super) len: usize,
+    /// Bit `j`: does position `j` lie inside the input?
+    pub(super) inside: u32,
 }
 
 /// Operands of a tile.
-pub(super) struct TileArgs<'a> {
-    pub(super) x: *const f32,
-    /// Floats from one pixel's input to the next one's.
+pub(super) struct TileArgs<'a, E> {
+    pub(super) x: *const E,
+    /// Elements from one position to the next.
     pub(super) x_step: usize,
-    pub(super) taps: &'a [Tap],
+    pub(super) runs: &'a [Run],
     pub(super) weights: *const f32,
     pub(super) bias: Option<&'a [f32]>,
     pub(super) activation: Activation,
-    pub(super) y: *mut f32,
-    /// Floats from one output pixel to the next.
+    pub(super) y: *mut E,
+    /// Elements from one output pixel to the next.
     pub(super) y_step: usize,
     pub(super) num_pixels: usize,
-    pub(super) channels: usize,
+    /// Channels to compute.
+    pub(super) channels: Range<usize>,
 }
 
-/// Computes a tile.
+/// Computes a tile of at most `pixels` pixels (of [`MAX_PIXELS`] or [`FEW_PIXELS`]) whose inputs are
+/// `stride` (1 or 2) positions apart.
 ///
 /// # Safety
-/// `isa` is available; where a tap's bit for a pixel is set, `channels` floats are readable at the
-/// pixel's input, and as many at the tap's weights; those of each output pixel are writable, and
-/// nobody else touches them.
-pub(super) unsafe fn run_tile(isa: Isa, args: &TileArgs) {
-    let is_whole = args.num_pixels == PIXELS && args.taps.iter().all(|tap| tap.pixels == ALL);
+/// `isa` is available; where a run's bit for a position is set, the channels are readable there, and
+/// at the weights of its taps; those of each output pixel are writable, and nobody else touches them.
+pub(super) unsafe fn run_tile<E: Element>(
+    isa: Isa,
+    [stride, pixels]: [usize; 2],
+    args: &TileArgs<E>,
+) {
     // SAFETY: passed on to the caller.
     unsafe {
-        if is_whole {
-            isa.run(Tile::<true>(args));
-        } else {
-            isa.run(Tile::<false>(args));
+        match (stride, pixels) {
+            (1, MAX_PIXELS) => isa.run(Tile::<E, 1, MAX_PIXELS>(args)),
+            (1, FEW_PIXELS) => isa.run(Tile::<E, 1, FEW_PIXELS>(args)),
+            (2, MAX_PIXELS) => isa.run(Tile::<E, 2, MAX_PIXELS>(args)),
+            (2, FEW_PIXELS) => isa.run(Tile::<E, 2, FEW_PIXELS>(args)),
+            _ => unreachable!("no tile of {pixels} pixels with stride {stride}"),
         }
     }
 }
 
-/// `WHOLE`: every pixel exists and has every tap.
-struct Tile<'a, const WHOLE: bool>(&'a TileArgs<'a>);
+struct Tile<'a, E, const STRIDE: usize, const PIXELS: usize>(&'a TileArgs<'a, E>);
 
-impl<const WHOLE: bool> Job for Tile<'_, WHOLE> {
+impl<E: Element, const STRIDE: usize, const PIXELS: usize> Job for Tile<'_, E, STRIDE, PIXELS> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let args = self.0;
-        let lanes = V::LANES;
-        // SAFETY: vectors start at `channel <= channels - lanes`; the rest is the contract.
+        let Range { start, end } = self.0.channels;
+        // SAFETY: vectors start at `channel <= end - LANES`; the rest is the contract.
         unsafe {
-            if args.channels >= lanes {
-                let mut channel = 0;
-                loop {
-                    self.vector::<V>(channel);
-                    if channel + lanes >= args.channels {
-                        return;
-                    }
-                    // What does not fill a vector is computed again together with its neighbours.
-                    channel = (channel + lanes).min(args.channels - lanes);
+            if end - start < V::LANES {
+                for channel in start..end {
+                    self.scalar::<V>(channel);
                 }
+                return;
             }
-            for channel in 0..args.channels {
-                self.scalar::<V>(channel);
+            let mut channel = start;
+            loop {
+                self.vector::<V>(channel);
+                if channel + V::LANES >= end {
+                    return;
+                }
+                // What does not fill a vector is computed again together with its neighbours.
+                channel = (channel + V::LANES).min(end - V::LANES);
             }
         }
     }
 }
 
-impl<const WHOLE: bool> Tile<'_, WHOLE> {
+/// Calls `$body` with `$j` as each constant up to the number of positions of the largest tile. A
+/// loop of that length would not be unrolled, and the sums would lie in memory.
+macro_rules! for_each_position {
+    ($j:ident => $body:block) => {
+        for_each_position!(@ $j $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18)
+    };
+    (@ $j:ident $body:block $($n:literal)*) => { $({ const $j: usize = $n; $body })* };
+}
+
+impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, PIXELS> {
     /// One vector of channels of every pixel.
     ///
     /// # Safety
@@ -98,29 +121,77 @@ impl<const WHOLE: bool> Tile<'_, WHOLE> {
     #[inline(always)]
     unsafe fn vector<V: Vector>(&self, channel: usize) {
         let args = self.0;
-        // SAFETY: the contract; inputs whose bit is 0 are addressed but not read.
+        // SAFETY: the contract.
         unsafe {
             let mut sums = [V::splat(0.0); PIXELS];
-            for tap in args.taps {
-                let x = args.x.wrapping_offset(tap.x).wrapping_add(channel);
-                let weight = V::load(args.weights.add(tap.weight + channel));
-                for i in 0..PIXELS {
-                    if WHOLE || tap.pixels >> i & 1 == 1 {
-                        let input = V::load(x.wrapping_add(i * args.x_step));
-                        sums[i] = input.mul_add(weight, sums[i]);
-                    }
+            for run in args.runs {
+                match run.len {
+                    1 => self.add::<V, 1>(&mut sums, run, channel),
+                    2 => self.add::<V, 2>(&mut sums, run, channel),
+                    3 => self.add::<V, 3>(&mut sums, run, channel),
+                    _ => self.add::<V, 5>(&mut sums, run, channel),
                 }
             }
+            self.prefetch_next(channel);
             let bias = match args.bias {
                 Some(bias) => V::load(bias.as_ptr().add(channel)),
                 None => V::splat(0.0),
             };
             for i in 0..PIXELS {
-                if WHOLE || i < args.num_pixels {
+                if i < args.num_pixels {
                     let value = args.activation.apply(sums[i].add(bias));
-                    value.store(args.y.add(i * args.y_step + channel));
+                    E::store(value, args.y.add(i * args.y_step + channel));
                 }
             }
+        }
+    }
+
+    /// Asks for the outputs of the tile to the right, ready to be written: stores into rows of many
+    /// channels lie too far apart for the hardware to see what comes next. Any address is allowed.
+    #[inline(always)]
+    fn prefetch_next(&self, channel: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for i in PIXELS..2 * PIXELS {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let next = self.0.y.wrapping_add(i * self.0.y_step + channel);
+            // SAFETY: a prefetch does not fault, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(next.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = channel;
+    }
+
+    /// Adds the products of a run of `LEN` taps.
+    ///
+    /// # Safety
+    /// As [`Tile::vector`].
+    #[inline(always)]
+    unsafe fn add<V: Vector, const LEN: usize>(
+        &self,
+        sums: &mut [V; PIXELS],
+        run: &Run,
+        channel: usize,
+    ) {
+        let args = self.0;
+        // SAFETY: the contract; positions whose bit is 0 are addressed but not read.
+        unsafe {
+            let first = args.weights.add(run.weight + channel);
+            let mut weights = [V::splat(0.0); LEN];
+            for k in 0..LEN {
+                weights[k] = V::load(first.offset(k as isize * run.weight_step));
+            }
+            let x = args.x.wrapping_offset(run.x).wrapping_add(channel);
+            for_each_position!(J => {
+                if J < (PIXELS - 1) * STRIDE + LEN && run.inside >> J & 1 == 1 {
+                    let input: V = E::load(x.wrapping_add(J * args.x_step));
+                    for k in 0..LEN {
+                        if J >= k && (J - k) % STRIDE == 0 && (J - k) / STRIDE < PIXELS {
+                            let i = (J - k) / STRIDE;
+                            sums[i] = input.mul_add(weights[k], sums[i]);
+                        }
+                    }
+                }
+            });
         }
     }
 
@@ -135,15 +206,19 @@ impl<const WHOLE: bool> Tile<'_, WHOLE> {
         unsafe {
             for i in 0..args.num_pixels {
                 let mut sum = args.bias.map_or(0.0, |bias| bias[channel]);
-                for tap in args.taps.iter().filter(|tap| tap.pixels >> i & 1 == 1) {
-                    let x = args
-                        .x
-                        .wrapping_offset(tap.x)
-                        .wrapping_add(i * args.x_step + channel);
-                    sum += *x * *args.weights.add(tap.weight + channel);
+                for run in args.runs {
+                    let first = args.weights.add(run.weight + channel);
+                    for k in 0..run.len {
+                        let position = i * STRIDE + k;
+                        if run.inside >> position & 1 == 1 {
+                            let x = args.x.wrapping_offset(run.x);
+                            let x = *x.wrapping_add(position * args.x_step + channel);
+                            sum += x.to_f32() * *first.offset(k as isize * run.weight_step);
+                        }
+                    }
                 }
                 let value = args.activation.apply(f32::load_part::<V>(&sum, 1));
-                f32::store_part(value, args.y.add(i * args.y_step + channel), 1);
+                E::store_part(value, args.y.add(i * args.y_step + channel), 1);
             }
         }
     }
