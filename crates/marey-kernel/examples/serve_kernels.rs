@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
 use marey_kernel::raw::conv::{self, Epilogue, Sets};
 use marey_kernel::raw::memory::Buffer;
 use marey_kernel::raw::norm::{GradientLine, Pass, PerChannel, statistics};
@@ -61,6 +62,8 @@ struct Case {
     y: Buffer,
     dx: Buffer,
     dw: Buffer,
+    /// Of max pooling: where in its window each output is, all places alike often.
+    places: Buffer<f16>,
 }
 
 impl Case {
@@ -116,6 +119,12 @@ impl Case {
             y: random(y_len, 4),
             dx: random(shape.x_len(), 5),
             dw: random(shape.weights_len(), 6),
+            places: {
+                let num_places = shape.num_taps() as f32;
+                let place = |v: f32| f16::from_f32(((v + 1.0) / 2.0 * num_places).floor());
+                let values = noise(y_len, 7).into_iter().map(place);
+                Buffer::copy_of(&values.collect::<Vec<_>>())
+            },
             key,
         }
     }
@@ -145,14 +154,16 @@ impl Case {
                     unreachable!("17 numbers")
                 };
                 let shape = Pool3dShape::new([n, t, h, w, cin], self.pool);
-                pool::max_forward(isa, &shape, &self.x, &mut self.y);
+                let (y, places) = (&mut self.y, &mut self.places);
+                pool::max_forward_with_places(isa, &shape, &self.x, y, places);
             }
             ("maxpool", "bwd") => {
                 let [n, cin, _, t, h, w, ..] = self.key.1[..] else {
                     unreachable!("17 numbers")
                 };
                 let shape = Pool3dShape::new([n, t, h, w, cin], self.pool);
-                pool::max_backward(isa, &shape, &self.x, &self.dy, &mut self.dx);
+                let (places, dx) = (&self.places[..], &mut self.dx);
+                pool::max_backward(isa, &shape, places, &self.dy, dx);
             }
             (kind, direction) => panic!("no {kind} {direction}"),
         }

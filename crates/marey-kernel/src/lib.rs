@@ -1,8 +1,8 @@
 //! CPU kernels for channels-last video networks, behind Burn's tensors.
 //!
 //! **For:** convolution (2-D and 3-D; dense, grouped, depthwise), batch norm with residual and
-//! activation, max and average pooling, in `f32` on Burn's CPU device (`flex`), forward and
-//! backward. Everything stays in the layout `[b, t, h, w, c]`, so that nothing is transposed between
+//! activation, max, average and global average pooling, a factor a channel, on Burn's CPU device
+//! (`flex`), forward and backward. Everything stays in the layout `[b, t, h, w, c]`, so that nothing is transposed between
 //! the decoder and the logits. A 2-D layer is a 3-D one with one frame.
 //!
 //! **Not for:** other devices, where the same functions call Burn's own operations (between two
@@ -10,7 +10,8 @@
 //! `f32`, likewise; second derivatives.
 //!
 //! - The public functions choose by device and type: see [`conv3d`], [`conv3d_fused`],
-//!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`].
+//!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`],
+//!   [`global_average`], [`channel_scale`].
 //! - [`raw`] holds the kernels, on plain slices, without Burn.
 //!
 //! Kernels run on the current rayon pool, and pick AVX-512, AVX2 or portable code at run time
@@ -44,6 +45,7 @@ mod ops;
 
 pub use ops::conv::{conv3d, conv3d_fused};
 pub use ops::norm::{Affine, NormOptions, Statistics, batch_norm_frozen, batch_norm_train};
-pub use ops::pool::{avg_pool3d, max_pool3d};
+pub use ops::pool::{avg_pool3d, global_average, max_pool3d};
+pub use ops::scale::channel_scale;
 pub use raw::pool::{Divisor, Pool3dOptions};
 pub use raw::{Activation, Conv3dOptions, Conv3dShape};

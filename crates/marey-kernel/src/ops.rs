@@ -1,7 +1,7 @@
 //! The operations on Burn's tensors: which device runs what.
 //!
-//! A public function looks at its tensors. On Burn's CPU device (`flex`) with `f32` it enters the
-//! extension trait [`VideoOps`], whose `Flex` side calls the kernels of [`raw`](crate::raw) and
+//! A public function looks at its tensors. On Burn's CPU device (`flex`), with a type that the kernels
+//! take, it enters the extension trait [`VideoOps`], whose `Flex` side calls the kernels of [`raw`](crate::raw) and
 //! whose `Autodiff<Flex>` side adds the hand-written gradient. On every other device, and for other
 //! types, it composes the same result from Burn's own operations (in each operation's `default`),
 //! which differentiate, fuse and record themselves. The extension is therefore compiled for `Flex`
@@ -9,10 +9,12 @@
 
 mod autodiff;
 pub(crate) mod conv;
+mod element;
 mod flex;
 mod memory;
 pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod scale;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
@@ -72,15 +74,21 @@ pub(crate) trait VideoOps: Backend {
         options: Pool3dOptions,
         divisor: Divisor,
     ) -> FloatTensor<Self>;
+
+    /// [`crate::global_average`].
+    fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// [`crate::channel_scale`], with `f32` factors.
+    fn channel_scale(x: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// Do the kernels take this tensor: `f32` on the CPU device?
 fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.dtype() == DType::F32 && has_half_kernels(tensor)
+    tensor.dtype() == DType::F32 && has_activation_kernels(tensor)
 }
 
-/// Do the kernels take this tensor: `f32`, `bf16` or `f16` on the CPU device?
-fn has_half_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// Do the kernels take this tensor as activations: `f32`, `bf16` or `f16` on the CPU device?
+fn has_activation_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
     let device = tensor.device().without_autodiff();
     matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
         && matches!(device.as_dispatch(), DispatchDevice::Flex(_))

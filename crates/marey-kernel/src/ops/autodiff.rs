@@ -6,12 +6,14 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend};
+use burn::tensor::DType;
 use burn_flex::{Flex, FlexTensor};
 
 use super::VideoOps;
 use super::flex::{self, dense, dims};
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
+use super::{pool, scale};
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
@@ -85,11 +87,14 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
 
     fn max_pool3d(x: FloatTensor<Self>, options: Pool3dOptions) -> FloatTensor<Self> {
         let prepared = MaxPoolBackward.prepare::<C>([x.node()]).compute_bound();
-        let x = dense(x.into_primitive());
-        let y = Flex::max_pool3d(x.clone(), options);
+        let x = x.into_primitive();
         match prepared.stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((x, options), y),
-            OpsKind::UnTracked(prepared) => prepared.finish(y),
+            OpsKind::Tracked(prepared) => {
+                let x_dims = dims(&x);
+                let [y, places] = pool::flex::max_pool3d_with_places(x, options);
+                prepared.finish((x_dims, places, options), y)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(Flex::max_pool3d(x, options)),
         }
     }
 
@@ -104,6 +109,30 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         let y = Flex::avg_pool3d(x, options, divisor);
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((x_dims, options, divisor), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prepared = GlobalAverageBackward
+            .prepare::<C>([x.node()])
+            .compute_bound();
+        let x = x.into_primitive();
+        let (x_dims, dtype) = (dims(&x), x.dtype());
+        let y = Flex::global_average(x);
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x_dims, dtype), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn channel_scale(x: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node(), scale.node()];
+        let prepared = ScaleBackward.prepare::<C>(nodes).compute_bound();
+        let (x, scale) = (dense(x.into_primitive()), dense(scale.into_primitive()));
+        let y = Flex::channel_scale(x.clone(), scale.clone());
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((x, scale), y),
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
@@ -145,13 +174,15 @@ impl Backward<Flex, 4> for NormBackward {
 struct MaxPoolBackward;
 
 impl Backward<Flex, 1> for MaxPoolBackward {
-    type State = (FlexTensor, Pool3dOptions);
+    /// Dimensions of x, and the place of each output in its window.
+    type State = ([usize; 5], FlexTensor, Pool3dOptions);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = dense(grads.consume::<Flex>(&ops.node));
-        let ([node], (x, options)) = (ops.parents, ops.state);
+        let ([node], (x_dims, places, options)) = (ops.parents, ops.state);
         if let Some(node) = node {
-            grads.register::<Flex>(node.id, flex::max_pool3d_backward(&x, &dy, options));
+            let dx = pool::flex::max_pool3d_backward(x_dims, &places, &dy, options);
+            grads.register::<Flex>(node.id, dx);
         }
     }
 }
@@ -167,8 +198,45 @@ impl Backward<Flex, 1> for AvgPoolBackward {
         let dy = dense(grads.consume::<Flex>(&ops.node));
         let ([node], (x_dims, options, divisor)) = (ops.parents, ops.state);
         if let Some(node) = node {
-            let dx = flex::avg_pool3d_backward(x_dims, &dy, options, divisor);
+            let dx = pool::flex::avg_pool3d_backward(x_dims, &dy, options, divisor);
             grads.register::<Flex>(node.id, dx);
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::global_average`].
+#[derive(Debug)]
+struct GlobalAverageBackward;
+
+impl Backward<Flex, 1> for GlobalAverageBackward {
+    /// Dimensions and type of x.
+    type State = ([usize; 5], DType);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = dense(grads.consume::<Flex>(&ops.node));
+        let ([node], (x_dims, dtype)) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            let dx = pool::flex::global_average_backward(x_dims, dtype, &dy);
+            grads.register::<Flex>(node.id, dx);
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::channel_scale`] in x and the factors.
+#[derive(Debug)]
+struct ScaleBackward;
+
+impl Backward<Flex, 2> for ScaleBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = dense(grads.consume::<Flex>(&ops.node));
+        let (x, scale) = ops.state;
+        let gradients = scale::backward(&x, &scale, &dy);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
         }
     }
 }

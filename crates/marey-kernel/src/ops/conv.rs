@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::tensor::ops::ConvOptions as BurnOptions;
 use burn::tensor::{DType, Tensor, activation, module};
 
-use super::{VideoOps, has_half_kernels, has_kernels};
+use super::{VideoOps, has_activation_kernels, has_kernels};
 use crate::raw::{Activation, Conv3dOptions};
 
 /// Convolution of channels-last clips; a 2-D one has `t = 1` and `kt = 1`. Differentiable in both.
@@ -68,7 +68,7 @@ pub fn conv3d_fused(
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
 fn takes(x: &Tensor<5>, weights: &Tensor<5>) -> bool {
-    has_half_kernels(x) && has_kernels(weights)
+    has_activation_kernels(x) && has_kernels(weights)
 }
 
 /// `values` in the type of `x`.

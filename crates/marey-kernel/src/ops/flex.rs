@@ -3,64 +3,21 @@
 use burn::backend::TensorMetadata;
 use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
-use half::{bf16, f16};
 
 use super::VideoOps;
+use super::element::{elements_of, filled_with, with_element};
 use super::memory::bytes_of;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
+use super::{pool, scale};
 use crate::raw::conv::{self, Epilogue, Sets};
 use crate::raw::memory::Buffer;
-use crate::raw::pool::{self, Divisor, Pool3dOptions, Pool3dShape};
-use crate::raw::{Activation, Conv3dOptions, Conv3dShape, Element, Isa};
-
-/// An [`Element`] that Burn's CPU tensors hold.
-pub(super) trait Stored: Element {
-    /// Burn's name of the type.
-    const DTYPE: DType;
-
-    /// The elements of a tensor of this type, if they lie together, in order.
-    fn slice(tensor: &FlexTensor) -> Option<&[Self]>;
-}
-
-macro_rules! stored {
-    ($($type:ty, $dtype:ident;)*) => {$(
-        impl Stored for $type {
-            const DTYPE: DType = DType::$dtype;
-
-            fn slice(tensor: &FlexTensor) -> Option<&[Self]> {
-                tensor.as_slice()
-            }
-        }
-    )*};
-}
-
-stored! { f32, F32; bf16, BF16; f16, F16; }
-
-/// `$body` with `$element` as the type of the tensor's elements.
-macro_rules! with_element {
-    ($tensor:expr, $element:ident => $body:expr) => {
-        match burn::backend::TensorMetadata::dtype($tensor) {
-            burn::tensor::DType::F32 => {
-                type $element = f32;
-                $body
-            }
-            burn::tensor::DType::BF16 => {
-                type $element = half::bf16;
-                $body
-            }
-            burn::tensor::DType::F16 => {
-                type $element = half::f16;
-                $body
-            }
-            other => unreachable!("the public functions send no {other:?} here"),
-        }
-    };
-}
+use crate::raw::pool::{Divisor, Pool3dOptions};
+use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
 /// A tensor whose elements lie together, in order.
 pub(super) fn dense(tensor: FlexTensor) -> FlexTensor {
-    if with_element!(&tensor, E => E::slice(&tensor).is_some()) {
+    if tensor.is_contiguous() {
         tensor
     } else {
         tensor.to_contiguous()
@@ -68,8 +25,10 @@ pub(super) fn dense(tensor: FlexTensor) -> FlexTensor {
 }
 
 /// The elements of a [`dense`] tensor.
-pub(super) fn elements<E: Stored>(tensor: &FlexTensor) -> &[E] {
-    E::slice(tensor).expect("made dense, and its type was looked at")
+pub(super) fn elements(tensor: &FlexTensor) -> &[f32] {
+    tensor
+        .as_slice()
+        .expect("made dense, and f32 was asked for at the door")
 }
 
 /// Dimensions of a tensor of rank `D`.
@@ -78,16 +37,16 @@ pub(super) fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
 }
 
 /// A new tensor, in memory of the pool, that `fill` writes completely.
-pub(super) fn filled<E: Stored, const D: usize>(
+pub(super) fn filled<const D: usize>(
     shape: [usize; D],
-    fill: impl FnOnce(&mut [E]),
+    fill: impl FnOnce(&mut [f32]),
 ) -> FlexTensor {
     let mut buffer = Buffer::take(shape.iter().product());
     fill(&mut buffer);
     FlexTensor::new(
         bytes_of(buffer),
         Layout::contiguous(Shape::from(shape)),
-        E::DTYPE,
+        DType::F32,
     )
 }
 
@@ -108,8 +67,8 @@ fn convolve(
     let [t, h, w] = shape.output();
     let dims = [shape.batch, t, h, w, shape.out_channels];
     let weights = elements(&weights);
-    with_element!(&x, E => filled(dims, |y| {
-        conv::forward::<E>(Sets::best(), &shape, elements(&x), weights, epilogue, y);
+    with_element!(x.dtype(), E => filled_with::<E, 5>(dims, |y| {
+        conv::forward(Sets::best(), &shape, elements_of(&x), weights, epilogue, y);
     }))
 }
 
@@ -121,8 +80,8 @@ pub(super) fn conv3d_backward_data(
 ) -> FlexTensor {
     let [t, h, w] = shape.input;
     let dims = [shape.batch, t, h, w, shape.in_channels];
-    with_element!(dy, E => filled(dims, |dx| {
-        conv::backward_data::<E>(Sets::best(), shape, elements(dy), elements(weights), dx);
+    with_element!(dy.dtype(), E => filled_with::<E, 5>(dims, |dx| {
+        conv::backward_data(Sets::best(), shape, elements_of(dy), elements(weights), dx);
     }))
 }
 
@@ -134,9 +93,12 @@ pub(super) fn conv3d_backward_weights(
 ) -> FlexTensor {
     let [kt, kh, kw] = shape.kernel;
     let dims = [shape.out_channels, kt, kh, kw, shape.group_inputs()];
-    with_element!(x, E => filled(dims, |dw| {
-        conv::backward_weights::<E>(Sets::best(), shape, elements(x), elements(dy), dw);
-    }))
+    filled(dims, |dw| {
+        with_element!(x.dtype(), E => {
+            let (x, dy) = (elements_of::<E>(x), elements_of(dy));
+            conv::backward_weights(Sets::best(), shape, x, dy, dw);
+        });
+    })
 }
 
 impl VideoOps for Flex {
@@ -181,50 +143,18 @@ impl VideoOps for Flex {
     }
 
     fn max_pool3d(x: FlexTensor, options: Pool3dOptions) -> FlexTensor {
-        let x = dense(x);
-        let shape = Pool3dShape::new(dims(&x), options);
-        filled(pooled_dims(&x, &shape), |y| {
-            pool::max_forward(Isa::best(), &shape, elements(&x), y);
-        })
+        pool::flex::max_pool3d(x, options)
     }
 
     fn avg_pool3d(x: FlexTensor, options: Pool3dOptions, divisor: Divisor) -> FlexTensor {
-        let x = dense(x);
-        let shape = Pool3dShape::new(dims(&x), options);
-        filled(pooled_dims(&x, &shape), |y| {
-            pool::average_forward(Isa::best(), &shape, divisor, elements(&x), y);
-        })
+        pool::flex::avg_pool3d(x, options, divisor)
     }
-}
 
-/// Dimensions of a pooling's output.
-fn pooled_dims(x: &FlexTensor, shape: &Pool3dShape) -> [usize; 5] {
-    let [batch, _, _, _, channels] = dims(x);
-    let [t, h, w] = shape.output();
-    [batch, t, h, w, channels]
-}
+    fn global_average(x: FlexTensor) -> FlexTensor {
+        pool::flex::global_average(x)
+    }
 
-/// Gradient of max pooling.
-pub(super) fn max_pool3d_backward(
-    x: &FlexTensor,
-    dy: &FlexTensor,
-    options: Pool3dOptions,
-) -> FlexTensor {
-    let shape = Pool3dShape::new(dims(x), options);
-    filled(dims::<5>(x), |dx| {
-        pool::max_backward(Isa::best(), &shape, elements(x), elements(dy), dx);
-    })
-}
-
-/// Gradient of average pooling of an input of dimensions `x`.
-pub(super) fn avg_pool3d_backward(
-    x: [usize; 5],
-    dy: &FlexTensor,
-    options: Pool3dOptions,
-    divisor: Divisor,
-) -> FlexTensor {
-    let shape = Pool3dShape::new(x, options);
-    filled(x, |dx| {
-        pool::average_backward(Isa::best(), &shape, divisor, elements(dy), dx);
-    })
+    fn channel_scale(x: FlexTensor, scale: FlexTensor) -> FlexTensor {
+        scale::forward(x, scale)
+    }
 }

@@ -6,7 +6,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Tensor};
 
 use super::conv::activate;
-use super::{VideoOps, has_kernels};
+use super::{VideoOps, has_activation_kernels, has_kernels};
 use crate::raw::Activation;
 
 /// What a batch norm does beside normalising.
@@ -41,7 +41,8 @@ pub struct Statistics {
 /// `n = b * t * h * w`). Differentiable in x, residual, gamma and beta; the statistics that come
 /// back are not tracked.
 ///
-/// `x` and the residual may be in half precision, and so is then the output; `affine` and the statistics stay `f32`.
+/// `x` and the residual may be in half precision, and so is then the output; `affine` and the
+/// statistics stay `f32`.
 ///
 /// # Shapes
 /// - `x`, `residual`, output: `[b, t, h, w, c]`
@@ -147,8 +148,10 @@ fn check(x: &Tensor<5>, residual: Option<&Tensor<5>>, affine: &Affine) {
 }
 
 fn takes(x: &Tensor<5>, residual: Option<&Tensor<5>>, affine: &Affine) -> bool {
-    has_kernels(x)
-        && residual.is_none_or(has_kernels)
+    has_activation_kernels(x)
+        && residual.is_none_or(|residual| {
+            has_activation_kernels(residual) && residual.dtype() == x.dtype()
+        })
         && has_kernels(&affine.gamma)
         && has_kernels(&affine.beta)
 }
@@ -203,10 +206,13 @@ mod tests {
     }
 
     impl Case {
-        fn new(has_residual: bool) -> Self {
+        fn new(has_residual: bool, dtype: DType) -> Self {
             let device = Device::flex().autodiff();
             let dims = [2, 3, 5, 4, 11];
-            let random = || Tensor::<5>::random(dims, Distribution::Default, &device) - 0.5;
+            let random = || {
+                let x = Tensor::<5>::random(dims, Distribution::Default, &device) - 0.5;
+                x.cast(dtype).detach()
+            };
             let channels = || Tensor::<1>::random([11], Distribution::Default, &device);
             Self {
                 x: random().require_grad(),
@@ -222,6 +228,8 @@ mod tests {
 
         /// y and every gradient, flat.
         fn gradients(&self, y: Tensor<5>) -> Vec<Tensor<1>> {
+            let dtype = y.dtype();
+            let y = y.cast(DType::F32);
             let weights = y.clone().inner().powi_scalar(2) + 0.3;
             let gradients = (y.clone() * Tensor::from_inner(weights)).sum().backward();
             let mut all = vec![y.inner().flatten(0, 4)];
@@ -241,10 +249,23 @@ mod tests {
                         .flatten(0, 4),
                 );
             }
-            all
+            assert_eq!(
+                (self.x.dtype(), all[1].dtype()),
+                (dtype, dtype),
+                "types of x, dx and y"
+            );
+            assert_eq!(all[2].dtype(), DType::F32, "the type of dgamma");
+            all.into_iter()
+                .map(|tensor| tensor.cast(DType::F32))
+                .collect()
         }
 
         fn check(&self, ours: Tensor<5>, burns: Tensor<5>, label: &str) {
+            let most = match self.x.dtype() {
+                DType::BF16 => 0.02,
+                DType::F16 => 0.003,
+                _ => 2e-5,
+            };
             for (idx, (ours, burns)) in self
                 .gradients(ours)
                 .into_iter()
@@ -253,22 +274,28 @@ mod tests {
             {
                 let scale = burns.clone().abs().max().into_scalar::<f32>();
                 let error = (ours - burns).abs().max().into_scalar::<f32>() / scale;
-                assert!(error < 2e-5, "{label}: tensor {idx} is off by {error:.1e}");
+                assert!(error < most, "{label}: tensor {idx} is off by {error:.1e}");
             }
         }
     }
 
     #[test]
     fn kernels_and_composition_agree() {
+        for dtype in [DType::F32, DType::BF16, DType::F16] {
+            check_type(dtype);
+        }
+    }
+
+    fn check_type(dtype: DType) {
         for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
             for has_residual in [false, true] {
-                let case = Case::new(has_residual);
+                let case = Case::new(has_residual, dtype);
                 let options = NormOptions {
                     epsilon: 1e-3,
                     activation,
                 };
                 let (x, residual, affine) = (&case.x, &case.residual, &case.affine);
-                let label = format!("{activation:?}, residual {has_residual}");
+                let label = format!("{dtype:?} {activation:?}, residual {has_residual}");
 
                 let statistics = Statistics {
                     mean: case.mean.clone(),
@@ -292,7 +319,7 @@ mod tests {
 
                 let (ours, given) =
                     batch_norm_train(x.clone(), residual.clone(), affine.clone(), options);
-                let flat = x.clone().reshape([2 * 3 * 5 * 4, 11]);
+                let flat = wide(x.clone()).reshape([2 * 3 * 5 * 4, 11]);
                 let mean = flat.clone().mean_dim(0);
                 let variance = (flat - mean.clone()).square().mean_dim(0);
                 let statistics = Statistics {

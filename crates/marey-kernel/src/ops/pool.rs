@@ -1,14 +1,16 @@
 //! Pooling: the public functions, and what other devices run.
 
+pub(super) mod flex;
+
 use burn::backend::Dispatch;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
-use burn::tensor::{Tensor, module};
+use burn::tensor::{DType, Tensor, module};
 
-use super::{VideoOps, has_kernels};
+use super::{VideoOps, has_activation_kernels};
 use crate::raw::pool::{Divisor, Pool3dOptions, Pool3dShape};
 
 /// Largest element of each window of channels-last clips; NaN if a window holds one. The gradient
-/// goes to the first of a window's largest elements. A 2-D pooling has windows one frame long.
+/// goes to the first of a window's largest elements, of which NaN is one. A 2-D pooling has windows one frame long.
 ///
 /// # Shapes
 /// - `x`: `[b, t, h, w, c]`
@@ -17,7 +19,7 @@ use crate::raw::pool::{Divisor, Pool3dOptions, Pool3dShape};
 /// # Panics
 /// If the padding is not less than the kernel, or the padded input smaller than it.
 pub fn max_pool3d(x: Tensor<5>, options: Pool3dOptions) -> Tensor<5> {
-    if has_kernels(&x) {
+    if has_activation_kernels(&x) {
         let y = <Dispatch as VideoOps>::max_pool3d(x.into_dispatch(), options);
         return Tensor::from_dispatch(y);
     }
@@ -29,8 +31,8 @@ pub fn max_pool3d(x: Tensor<5>, options: Pool3dOptions) -> Tensor<5> {
     })
 }
 
-/// Mean of each window of channels-last clips. A 2-D pooling has windows one frame long; a global
-/// one has a kernel as large as the input.
+/// Mean of each window of channels-last clips. A 2-D pooling has windows one frame long; for one
+/// window see [`global_average`].
 ///
 /// # Shapes
 /// - `x`: `[b, t, h, w, c]`
@@ -39,7 +41,7 @@ pub fn max_pool3d(x: Tensor<5>, options: Pool3dOptions) -> Tensor<5> {
 /// # Panics
 /// If the padding is not less than the kernel, or the padded input smaller than it.
 pub fn avg_pool3d(x: Tensor<5>, options: Pool3dOptions, divisor: Divisor) -> Tensor<5> {
-    if has_kernels(&x) {
+    if has_activation_kernels(&x) {
         let y = <Dispatch as VideoOps>::avg_pool3d(x.into_dispatch(), options, divisor);
         return Tensor::from_dispatch(y);
     }
@@ -51,6 +53,29 @@ pub fn avg_pool3d(x: Tensor<5>, options: Pool3dOptions, divisor: Divisor) -> Ten
             .with_count_include_pad(count_padding);
         module::avg_pool2d(images, options)
     })
+}
+
+/// Mean of each channel over all pixels of a clip. In `f32` where `x` is in half precision: what
+/// follows is small and wants it exact.
+///
+/// # Shapes
+/// - `x`: `[b, t, h, w, c]`
+/// - output: `[b, c]`
+///
+/// # Panics
+/// If a clip has no pixels.
+pub fn global_average(x: Tensor<5>) -> Tensor<2> {
+    let [b, t, h, w, c] = x.dims();
+    assert!(t * h * w > 0, "a mean needs pixels, not {:?}", x.dims());
+    if has_activation_kernels(&x) {
+        let y = <Dispatch as VideoOps>::global_average(x.into_dispatch());
+        return Tensor::from_dispatch(y);
+    }
+    let x = match x.dtype() {
+        DType::BF16 | DType::F16 => x.cast(DType::F32),
+        _ => x,
+    };
+    x.reshape([b, t * h * w, c]).mean_dim(1).squeeze_dim(1)
 }
 
 /// Burn pools images only. Both poolings are separable, so the frames are pooled as images first
@@ -90,34 +115,49 @@ mod tests {
 
     use super::*;
 
+    type Pooling = Box<dyn Fn(Tensor<5>) -> Tensor<5>>;
+
     fn check(x: [usize; 5], options: Pool3dOptions) {
-        let device = Device::flex().autodiff();
-        // In f64 a tensor takes the default path.
-        let x = Tensor::<5>::random(x, Distribution::Default, &device).require_grad();
-        let wide = x.clone().inner().cast(burn::tensor::DType::F64);
-        let wide = Tensor::<5>::from_inner(wide).require_grad();
         let average = |divisor| move |x: Tensor<5>| avg_pool3d(x, options, divisor);
-        type Pooling = Box<dyn Fn(Tensor<5>) -> Tensor<5>>;
-        let poolings: [(&str, Pooling); 3] = [
+        let [b, _, _, _, c] = x;
+        let poolings: [(&str, Pooling); 4] = [
             ("max", Box::new(move |x| max_pool3d(x, options))),
             ("average of the window", Box::new(average(Divisor::Window))),
             ("average inside", Box::new(average(Divisor::Inside))),
+            (
+                "global",
+                Box::new(move |x| global_average(x).reshape([b, 1, 1, 1, c])),
+            ),
         ];
         for (name, pool) in poolings {
-            let run = |x: &Tensor<5>| {
-                let y = pool(x.clone());
-                let gradients = y.clone().powi_scalar(2).sum().backward();
-                [y.inner(), x.grad(&gradients).expect("x is tracked")]
-            };
-            for (which, (ours, burns)) in run(&x).into_iter().zip(run(&wide)).enumerate() {
-                let difference = (ours.cast(burn::tensor::DType::F64) - burns).abs().max();
-                let error = difference.into_scalar::<f64>();
+            for (dtype, most) in [(DType::F32, 1e-5), (DType::BF16, 0.04), (DType::F16, 0.005)] {
+                let error = difference(x, dtype, &pool);
                 assert!(
-                    error < 1e-5,
-                    "{name}, tensor {which}, is off by {error:.1e}: {options:?}"
+                    error < most,
+                    "{name} in {dtype:?} is off by {error:.1e}: {options:?}"
                 );
             }
         }
+    }
+
+    /// Largest difference in y and dx between kernels and Burn's own operations.
+    fn difference(x: [usize; 5], dtype: DType, pool: &Pooling) -> f64 {
+        let device = Device::flex().autodiff();
+        let x = Tensor::<5>::random(x, Distribution::Default, &device).cast(dtype);
+        let x = x.detach().require_grad();
+        // In f64 a tensor takes the default path.
+        let wide = Tensor::<5>::from_inner(x.clone().inner().cast(DType::F64)).require_grad();
+        let run = |x: &Tensor<5>| {
+            let y = pool(x.clone());
+            let weighted = y.clone().cast(DType::F64).powi_scalar(2);
+            let dx = x.grad(&weighted.sum().backward()).expect("x is tracked");
+            assert_eq!(dx.dtype(), x.dtype());
+            [y.inner(), dx].map(|tensor| tensor.cast(DType::F64))
+        };
+        let pairs = run(&x).into_iter().zip(run(&wide));
+        let largest =
+            |(ours, burns): (Tensor<5>, Tensor<5>)| (ours - burns).abs().max().into_scalar::<f64>();
+        pairs.map(largest).fold(0.0, f64::max)
     }
 
     #[test]

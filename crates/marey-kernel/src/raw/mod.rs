@@ -8,6 +8,7 @@ pub mod norm;
 pub mod pool;
 #[doc(hidden)]
 pub mod reference;
+pub mod scale;
 
 mod activation;
 mod convert;

@@ -4,6 +4,8 @@
 //! Whatever the statistics are (those of the batch, or running ones), they come down to a scale and
 //! a shift; the backward pass likewise comes down to `dx = a * g + b + c * (x - mean)`, where `g` is
 //! the gradient behind the activation. The activation's input is computed again instead of kept.
+//!
+//! Tensors are in any type; scales, shifts, statistics and sums are `f32` or wider.
 
 mod jobs;
 mod statistics;
@@ -48,13 +50,13 @@ impl PerChannel {
 
 /// What the forward and backward passes have in common.
 #[derive(Clone, Copy)]
-pub struct Pass<'a> {
+pub struct Pass<'a, E> {
     /// Instruction set.
     pub isa: Isa,
     /// Input, whole rows of channels.
-    pub x: &'a [f32],
+    pub x: &'a [E],
     /// Added before the activation; as long as x.
-    pub residual: Option<&'a [f32]>,
+    pub residual: Option<&'a [E]>,
     /// Factor of each channel.
     pub scale: &'a PerChannel,
     /// Summand of each channel.
@@ -65,12 +67,12 @@ pub struct Pass<'a> {
     pub channels: usize,
 }
 
-impl Pass<'_> {
+impl<E: Element> Pass<'_, E> {
     /// `y = activation(x * scale + shift + residual)`.
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn forward(&self, y: &mut [f32]) {
+    pub fn forward(&self, y: &mut [E]) {
         self.check(y.len());
         self.for_each_range(
             |range, y| {
@@ -91,7 +93,7 @@ impl Pass<'_> {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn backward_sums(&self, dy: &[f32], mean: &PerChannel) -> [Vec<f64>; 2] {
+    pub fn backward_sums(&self, dy: &[E], mean: &PerChannel) -> [Vec<f64>; 2] {
         self.check(dy.len());
         let channels = self.channels;
         let parts = parallel_sums(self.x.len() / channels, channels, |rows, totals| {
@@ -133,10 +135,10 @@ impl Pass<'_> {
     /// If the lengths differ.
     pub fn backward_data(
         &self,
-        dy: &[f32],
+        dy: &[E],
         line: &GradientLine,
-        dx: &mut [f32],
-        dresidual: Option<&mut [f32]>,
+        dx: &mut [E],
+        dresidual: Option<&mut [E]>,
     ) {
         self.check(dy.len());
         self.check(dx.len());
@@ -179,7 +181,7 @@ impl Pass<'_> {
     }
 
     /// Calls `work` in parallel with ranges of whole rows, and the output's start.
-    fn for_each_range(&self, work: impl Fn(Range<usize>, *mut f32) + Sync, output: Shared<f32>) {
+    fn for_each_range(&self, work: impl Fn(Range<usize>, *mut E) + Sync, output: Shared<E>) {
         let (len, channels) = (self.x.len(), self.channels);
         let each = (TASK_LEN / channels).max(1) * channels;
         for_each_task(len.div_ceil(each), |task| {
@@ -190,16 +192,16 @@ impl Pass<'_> {
     /// The activation's input.
     ///
     /// # Safety
-    /// `len` floats are inside x at `at`, which is in `channel`.
+    /// `len` elements are inside x at `at`, which is in `channel`.
     #[inline(always)]
     unsafe fn before_activation<V: Vector>(&self, at: usize, channel: usize, len: usize) -> V {
         // SAFETY: the contract; scale and shift are padded to whole vectors.
         unsafe {
-            let x = f32::load_part::<V>(self.x.as_ptr().add(at), len);
+            let x = E::load_part::<V>(self.x.as_ptr().add(at), len);
             let scale = V::load(self.scale.at(channel));
             let value = x.mul_add(scale, V::load(self.shift.at(channel)));
             match self.residual {
-                Some(residual) => value.add(f32::load_part::<V>(residual.as_ptr().add(at), len)),
+                Some(residual) => value.add(E::load_part::<V>(residual.as_ptr().add(at), len)),
                 None => value,
             }
         }
@@ -213,12 +215,12 @@ impl Pass<'_> {
     unsafe fn gradient<V: Vector>(
         &self,
         activation: Activation,
-        dy: &[f32],
+        dy: &[E],
         [at, channel, len]: [usize; 3],
     ) -> V {
         // SAFETY: the contract.
         unsafe {
-            let dy = f32::load_part::<V>(dy.as_ptr().add(at), len);
+            let dy = E::load_part::<V>(dy.as_ptr().add(at), len);
             if activation == Activation::Identity {
                 return dy;
             }
@@ -244,7 +246,9 @@ pub struct GradientLine {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::reference::{noise, relative_error};
+    use half::{bf16, f16};
+
+    use super::super::reference::{noise, relative_error, rounded, rounding_error, widened};
     use super::*;
 
     const EPSILON: f64 = 1e-5;
@@ -274,10 +278,12 @@ mod tests {
     }
 
     /// y and the gradients of x, residual, gamma and beta of `sum(y * dy)`.
-    fn ours(isa: Isa, data: &[Vec<f32>], act: Activation) -> [Vec<f32>; 5] {
+    fn ours<E: Element>(isa: Isa, data: &[Vec<f32>], act: Activation) -> [Vec<f32>; 5] {
         let [x, residual, gamma, beta, dy] = data else {
             unreachable!("five tensors")
         };
+        let [x, residual, dy]: [Vec<E>; 3] = [x, residual, dy].map(|values| rounded(values));
+        let (x, dy) = (&x[..], &dy[..]);
         let channels = gamma.len();
         let rows = (x.len() / channels) as f32;
         let [mean, variance] = statistics(isa, x, channels);
@@ -296,7 +302,7 @@ mod tests {
             activation: act,
             channels,
         };
-        let fresh = || vec![f32::NAN; x.len()];
+        let fresh = || vec![E::from_f32(f32::NAN); x.len()];
         let (mut y, mut dx, mut dresidual) = (fresh(), fresh(), fresh());
         pass.forward(&mut y);
         let [sums, products] = pass.backward_sums(dy, &mean);
@@ -311,16 +317,31 @@ mod tests {
             mean,
         };
         pass.backward_data(dy, &line, &mut dx, Some(&mut dresidual));
+        let [y, dx, dresidual] = [y, dx, dresidual].map(|values| widened(&values));
         [y, dx, dresidual, dgamma, dbeta]
     }
 
     fn check(rows: usize, channels: usize, activation: Activation) {
+        check_type::<f32>(rows, channels, activation);
+        check_type::<bf16>(rows, channels, activation);
+        check_type::<f16>(rows, channels, activation);
+    }
+
+    fn check_type<E: Element>(rows: usize, channels: usize, activation: Activation) {
         let len = rows * channels;
         let sizes = [len, len, channels, channels, len];
         let data: Vec<Vec<f32>> = sizes
             .iter()
             .zip(1..)
-            .map(|(n, seed)| noise(*n, seed))
+            .map(|(n, seed)| (*n == len, noise(*n, seed)))
+            // The reference sees what the type can hold.
+            .map(|(is_stored, v)| {
+                if is_stored {
+                    widened(&rounded::<E>(&v))
+                } else {
+                    v
+                }
+            })
             .collect();
         let wide: Vec<Vec<f64>> = data
             .iter()
@@ -342,11 +363,12 @@ mod tests {
         };
         let y = reference(&wide[0], &wide[1], &wide[2], &wide[3], activation);
         for isa in Isa::available() {
-            let got = ours(isa, &data, activation);
+            let got = ours::<E>(isa, &data, activation);
             let error = relative_error(&got[0], &y);
+            let element = std::any::type_name::<E>();
             assert!(
-                error < 3e-6,
-                "{isa:?} {activation:?} y of {rows} x {channels}: {error:.1e}"
+                error < 3e-6 + rounding_error::<E>(),
+                "{isa:?} {element} {activation:?} y of {rows} x {channels}: {error:.1e}"
             );
             for which in 0..4 {
                 let step = (data[which].len() / 7).max(1);
@@ -354,9 +376,15 @@ mod tests {
                 let want: Vec<f64> = sample.iter().map(|at| slope(which, *at)).collect();
                 let got: Vec<f32> = sample.iter().map(|at| got[which + 1][*at]).collect();
                 let error = relative_error(&got, &want);
+                // Of a sample, the largest magnitude may be well below that of all.
+                let stored = if which < 2 {
+                    2.0 * rounding_error::<E>()
+                } else {
+                    0.0
+                };
                 assert!(
-                    error < 2e-4,
-                    "{isa:?} {activation:?} gradient {which} of {rows} x {channels}: {error:.1e}"
+                    error < 2e-4 + stored,
+                    "{isa:?} {element} {activation:?} gradient {which} of {rows} x {channels}: {error:.1e}"
                 );
             }
         }

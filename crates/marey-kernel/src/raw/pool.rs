@@ -1,68 +1,105 @@
 //! Max and average pooling of channels-last tensors, with backward.
 //!
-//! Vectors lie along channels. The forward direction shares out rows of outputs, the backward one
-//! images and strips of channels, because windows may overlap. The backward of max pooling looks
-//! for each window's first largest element again instead of keeping indices.
+//! Vectors lie along channels. The forward direction shares out rows of outputs; that of max pooling
+//! can note where in its window each largest element is. The backward direction shares out rows of
+//! inputs: each collects what the windows that hold it send to it, so that nothing is added up in
+//! memory.
 
+mod jobs;
 mod shape;
 
 use std::ops::Range;
 
 use super::element::Element;
 use super::parallel::{Shared, for_each_task};
-use super::simd::{Isa, Job, Vector};
+use super::simd::Isa;
 
+use jobs::{Average, Backward, ByPlace, Forward, Max, MaxWithPlaces, Side, columns};
 pub use shape::{Divisor, Pool3dOptions, Pool3dShape};
 
 /// Largest element of each window; NaN if a window holds one.
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn max_forward(isa: Isa, shape: &Pool3dShape, x: &[f32], y: &mut [f32]) {
-    forward(isa, shape, Kind::Max, x, y);
+pub fn max_forward<E: Element>(isa: Isa, shape: &Pool3dShape, x: &[E], y: &mut [E]) {
+    forward(isa, shape, Max, x, y);
 }
 
-/// Gradient of [`max_forward`] in x: it goes to the first of a window's largest elements.
+/// [`max_forward`] that also notes the place of each window's first largest element, for
+/// [`max_backward`]. A NaN counts as larger than any number.
+///
+/// A place is the number of a position in its window, padding counted. `P` must hold that number
+/// exactly: see [`Pool3dShape::num_places`].
+///
+/// # Panics
+/// If a length does not fit the shape; `places` is as long as `y`.
+pub fn max_forward_with_places<E: Element, P: Element>(
+    isa: Isa,
+    shape: &Pool3dShape,
+    x: &[E],
+    y: &mut [E],
+    places: &mut [P],
+) {
+    assert!(places.len() == shape.y_len(), "a place for each output");
+    let places = Shared::new(places);
+    forward(isa, shape, MaxWithPlaces(places), x, y);
+}
+
+/// Gradient of [`max_forward`] in x, by the places that [`max_forward_with_places`] noted.
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn max_backward(isa: Isa, shape: &Pool3dShape, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    assert!(x.len() == shape.x_len(), "x fits the shape");
-    backward(isa, shape, Kind::Max, x, dy, dx);
+pub fn max_backward<E: Element, P: Element>(
+    isa: Isa,
+    shape: &Pool3dShape,
+    places: &[P],
+    dy: &[E],
+    dx: &mut [E],
+) {
+    assert!(places.len() == shape.y_len(), "a place for each output");
+    backward(isa, shape, ByPlace(places), dy, dx);
 }
 
-/// Mean of each window.
+/// Mean of each window, which may be stored in another type than the input.
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn average_forward(isa: Isa, shape: &Pool3dShape, divisor: Divisor, x: &[f32], y: &mut [f32]) {
-    forward(isa, shape, Kind::Average(divisor), x, y);
+pub fn average_forward<E: Element, O: Element>(
+    isa: Isa,
+    shape: &Pool3dShape,
+    divisor: Divisor,
+    x: &[E],
+    y: &mut [O],
+) {
+    forward(isa, shape, Average(divisor), x, y);
 }
 
 /// Gradient of [`average_forward`] in x.
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn average_backward(
+pub fn average_backward<E: Element, O: Element>(
     isa: Isa,
     shape: &Pool3dShape,
     divisor: Divisor,
-    dy: &[f32],
-    dx: &mut [f32],
+    dy: &[O],
+    dx: &mut [E],
 ) {
-    backward(isa, shape, Kind::Average(divisor), &[], dy, dx);
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Max,
-    Average(Divisor),
+    backward(isa, shape, Average(divisor), dy, dx);
 }
 
 /// Channels of a strip: whole cache lines, so that no two tasks write to the same one.
 const STRIP: usize = 32;
+/// Inputs that a task of the backward direction works on: large enough to be worth handing out.
+const TASK_LEN: usize = 16 << 10;
 
-fn forward(isa: Isa, shape: &Pool3dShape, kind: Kind, x: &[f32], y: &mut [f32]) {
+fn forward<E: Element, O: Element>(
+    isa: Isa,
+    shape: &Pool3dShape,
+    kind: impl jobs::Reduce<E, O>,
+    x: &[E],
+    y: &mut [O],
+) {
     assert!(
         x.len() == shape.x_len() && y.len() == shape.y_len(),
         "lengths fit the shape"
@@ -77,6 +114,7 @@ fn forward(isa: Isa, shape: &Pool3dShape, kind: Kind, x: &[f32], y: &mut [f32]) 
     } else {
         strips
     };
+    let columns = columns(&kind, shape, Side::Outputs);
     let output = Shared::new(y);
     for_each_task(num_rows * split, |task| {
         let (row, strip) = (task / split, task % split);
@@ -85,59 +123,47 @@ fn forward(isa: Isa, shape: &Pool3dShape, kind: Kind, x: &[f32], y: &mut [f32]) 
         } else {
             strip_of(strip, channels)
         };
+        let job = Forward {
+            shape,
+            kind: &kind,
+            columns: &columns,
+            x,
+            y: output.get(),
+            row,
+            channels,
+        };
         // SAFETY: the set is available; each task writes its own channels of its own row.
-        unsafe {
-            isa.run(Forward {
-                shape,
-                kind,
-                x,
-                y: output.get(),
-                row,
-                channels,
-            })
-        }
+        unsafe { isa.run(job) }
     });
 }
 
-fn backward(isa: Isa, shape: &Pool3dShape, kind: Kind, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+fn backward<E: Element, O: Element>(
+    isa: Isa,
+    shape: &Pool3dShape,
+    kind: impl jobs::Send<O>,
+    dy: &[O],
+    dx: &mut [E],
+) {
     assert!(
         dx.len() == shape.x_len() && dy.len() == shape.y_len(),
         "lengths fit the shape"
     );
-    let strips = shape.0.in_channels.div_ceil(STRIP);
-    // Frames are independent where windows are one frame long.
-    let is_flat = shape.0.kernel[0] == 1 && shape.0.options.padding[0] == 0;
-    let frames = if is_flat { shape.output()[0] } else { 1 };
-    // What no window of such a task reaches: frames that the stride skips.
-    if is_flat && shape.0.options.stride[0] > 1 {
-        dx.fill(0.0);
-    }
+    let [t_len, h_len, w_len] = shape.0.input;
+    let num_rows = shape.0.batch * t_len * h_len;
+    let each = (TASK_LEN / (w_len * shape.0.in_channels).max(1)).max(1);
+    let columns = columns(&kind, shape, Side::Inputs);
     let output = Shared::new(dx);
-    for_each_task(shape.0.batch * frames * strips, |task| {
-        let (part, strip) = (task / strips, task % strips);
-        let (image, frame) = (part / frames, part % frames);
-        let [outputs, inputs] = if is_flat {
-            let input = frame * shape.0.options.stride[0];
-            [frame..frame + 1, input..input + 1]
-        } else {
-            [0..shape.output()[0], 0..shape.0.input[0]]
+    for_each_task(num_rows.div_ceil(each), |task| {
+        let job = Backward {
+            shape,
+            kind: &kind,
+            columns: &columns,
+            dy,
+            dx: output.get(),
+            rows: task * each..num_rows.min((task + 1) * each),
         };
-        let channels = strip_of(strip, shape.0.in_channels);
-        let dx = output.get();
-        // SAFETY: the set is available; each task writes its own channels of its own frames.
-        unsafe {
-            isa.run(Backward {
-                shape,
-                kind,
-                x,
-                dy,
-                dx,
-                image,
-                outputs,
-                inputs,
-                channels,
-            })
-        }
+        // SAFETY: the set is available; each task writes its own rows.
+        unsafe { isa.run(job) }
     });
 }
 
@@ -145,192 +171,22 @@ fn strip_of(strip: usize, channels: usize) -> Range<usize> {
     strip * STRIP..channels.min((strip + 1) * STRIP)
 }
 
-/// One row of outputs.
-struct Forward<'a> {
-    shape: &'a Pool3dShape,
-    kind: Kind,
-    x: &'a [f32],
-    y: *mut f32,
-    row: usize,
-    channels: Range<usize>,
-}
-
-impl Job for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let shape = self.shape;
-        let [t_len, h_len, w_len] = shape.output();
-        let (image, t, h) = (
-            self.row / (t_len * h_len),
-            self.row / h_len % t_len,
-            self.row % h_len,
-        );
-        let end = self.channels.end;
-        let mut inputs = Vec::with_capacity(shape.0.num_taps());
-        for w in 0..w_len {
-            let output = [t, h, w];
-            shape.list_inputs(image, output, &mut inputs);
-            let pixel = (self.row * w_len + w) * shape.0.in_channels;
-            for channel in self.channels.clone().step_by(V::LANES) {
-                let len = V::LANES.min(end - channel);
-                // SAFETY: the inputs of a window lie inside x; a vector or part of one fits there
-                // and in this task's channels of y.
-                unsafe {
-                    let x = self.x.as_ptr().add(channel);
-                    let value = match self.kind {
-                        Kind::Max => largest::<V>(&inputs, x, len),
-                        Kind::Average(divisor) => {
-                            let mut sum = V::splat(0.0);
-                            for at in &inputs {
-                                sum = sum.add(f32::load_part::<V>(x.add(*at), len));
-                            }
-                            sum.mul(V::splat(shape.weight(output, divisor)))
-                        }
-                    };
-                    f32::store_part(value, self.y.add(pixel + channel), len);
-                }
-            }
-        }
-    }
-}
-
-/// Largest elements of a window.
-///
-/// # Safety
-/// `len` channels are readable at each of `inputs` from `x`.
-#[inline(always)]
-unsafe fn largest<V: Vector>(inputs: &[usize], x: *const f32, len: usize) -> V {
-    // SAFETY: the contract.
-    unsafe {
-        let mut best = V::splat(f32::NEG_INFINITY);
-        for at in inputs {
-            best = best.max_or_nan(f32::load_part::<V>(x.add(*at), len));
-        }
-        best
-    }
-}
-
-/// The windows of some output frames of an image, for a strip of channels.
-struct Backward<'a> {
-    shape: &'a Pool3dShape,
-    kind: Kind,
-    x: &'a [f32],
-    dy: &'a [f32],
-    dx: *mut f32,
-    image: usize,
-    /// Output frames.
-    outputs: Range<usize>,
-    /// Input frames that their windows see.
-    inputs: Range<usize>,
-    channels: Range<usize>,
-}
-
-impl Job for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let (shape, total) = (self.shape, self.shape.0.in_channels);
-        let [_, h_in, _] = shape.0.input;
-        let [t_len, h_len, w_len] = shape.output();
-        // Rows of dx are cleared just before a window first reaches them, while they are at hand.
-        let mut cleared = self.inputs.start * h_in;
-        let is_flat = self.inputs.len() == 1;
-        let mut inputs = Vec::with_capacity(shape.0.num_taps());
-        for row in self.outputs.start * h_len..self.outputs.end * h_len {
-            let (t, h) = (row / h_len, row % h_len);
-            let reached = if is_flat {
-                self.inputs.start * h_in + shape.window(1, h).end
-            } else {
-                shape.window(0, t).end * h_in
-            };
-            self.clear(cleared..reached);
-            cleared = cleared.max(reached);
-            for w in 0..w_len {
-                let output = [t, h, w];
-                shape.list_inputs(self.image, output, &mut inputs);
-                let pixel = (self.image * t_len * h_len + row) * w_len + w;
-                for channel in self.channels.clone().step_by(V::LANES) {
-                    let len = V::LANES.min(self.channels.end - channel);
-                    // SAFETY: a vector or part of one fits in the strip.
-                    unsafe {
-                        let dy =
-                            f32::load_part::<V>(self.dy.as_ptr().add(pixel * total + channel), len);
-                        self.add_window::<V>(output, &inputs, channel, len, dy);
-                    }
-                }
-            }
-        }
-        self.clear(cleared..self.inputs.end * h_in);
-    }
-}
-
-impl Backward<'_> {
-    /// Sets this task's channels of some rows of the image to zero.
-    fn clear(&self, rows: Range<usize>) {
-        let [t_in, h_in, w_in] = self.shape.0.input;
-        let first_row = self.image * t_in * h_in;
-        for pixel in (first_row + rows.start) * w_in..(first_row + rows.end) * w_in {
-            // SAFETY: the rows lie in this task's frames.
-            unsafe {
-                let start = self
-                    .dx
-                    .add(pixel * self.shape.0.in_channels + self.channels.start);
-                std::slice::from_raw_parts_mut(start, self.channels.len()).fill(0.0);
-            }
-        }
-    }
-
-    /// Hands `dy` of one output on to its inputs.
-    ///
-    /// # Safety
-    /// `len` channels from `channel` are this task's.
-    #[inline(always)]
-    unsafe fn add_window<V: Vector>(
-        &self,
-        output: [usize; 3],
-        inputs: &[usize],
-        channel: usize,
-        len: usize,
-        dy: V,
-    ) {
-        // SAFETY: the inputs of a window lie inside x and dx.
-        unsafe {
-            let dx = self.dx.add(channel);
-            match self.kind {
-                Kind::Average(divisor) => {
-                    let share = dy.mul(V::splat(self.shape.weight(output, divisor)));
-                    for at in inputs {
-                        let to = dx.add(*at);
-                        f32::store_part(f32::load_part::<V>(to, len).add(share), to, len);
-                    }
-                }
-                Kind::Max => {
-                    let x = self.x.as_ptr().add(channel);
-                    let best = largest::<V>(inputs, x, len);
-                    let mut left = dy;
-                    for at in inputs {
-                        // What is not below the largest element takes all that is left.
-                        let kept = f32::load_part::<V>(x.add(*at), len).keep_below(best, left);
-                        let to = dx.add(*at);
-                        let sum = f32::load_part::<V>(to, len).add(left.sub(kept));
-                        f32::store_part(sum, to, len);
-                        left = kept;
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::reference::{for_each_position, noise, relative_error};
+    use half::{bf16, f16};
+
+    use super::super::reference::{
+        for_each_position, noise, relative_error, rounded, rounding_error, widened,
+    };
     use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Kind {
+        Max,
+        Average(Divisor),
+    }
 
     /// y and dx of both kinds, one element at a time.
     fn reference(shape: &Pool3dShape, kind: Kind, x: &[f32], dy: &[f32]) -> [Vec<f64>; 2] {
@@ -357,10 +213,14 @@ mod tests {
                 );
                 match kind {
                     Kind::Max => {
+                        // A NaN is larger than any number.
+                        let beats = |i: usize, best: usize| {
+                            x[i] > x[best] || (x[i].is_nan() && !x[best].is_nan())
+                        };
                         let first = inputs
                             .iter()
                             .copied()
-                            .reduce(|best, i| if x[i] > x[best] { i } else { best });
+                            .reduce(|best, i| if beats(i, best) { i } else { best });
                         let first = first.expect("every window sees the input");
                         y[at] = f64::from(x[first]);
                         dx[first] += gradient;
@@ -379,30 +239,68 @@ mod tests {
         [y, dx]
     }
 
+    /// y and dx of the kernels; `P` is what places are kept as.
+    fn ours<E: Element, P: Element>(
+        isa: Isa,
+        shape: &Pool3dShape,
+        kind: Kind,
+        x: &[E],
+        dy: &[E],
+    ) -> [Vec<E>; 2] {
+        let nan = E::from_f32(f32::NAN);
+        let (mut y, mut dx) = (vec![nan; shape.y_len()], vec![nan; shape.x_len()]);
+        match kind {
+            Kind::Max => {
+                let mut places = vec![P::from_f32(f32::NAN); shape.y_len()];
+                max_forward_with_places(isa, shape, x, &mut y, &mut places);
+                let mut plain = vec![nan; shape.y_len()];
+                max_forward(isa, shape, x, &mut plain);
+                let is_same =
+                    |(a, b): (&E, &E)| a == b || (a.to_f32().is_nan() && b.to_f32().is_nan());
+                assert!(
+                    plain.iter().zip(&y).all(is_same),
+                    "{isa:?}: places change nothing in {shape:?}"
+                );
+                max_backward(isa, shape, &places, dy, &mut dx);
+            }
+            Kind::Average(divisor) => {
+                average_forward(isa, shape, divisor, x, &mut y);
+                average_backward(isa, shape, divisor, dy, &mut dx);
+            }
+        }
+        [y, dx]
+    }
+
     fn check(x: [usize; 5], options: Pool3dOptions) {
+        check_type::<f32, f32>(x, options);
+        check_type::<bf16, f16>(x, options);
+        check_type::<f16, f16>(x, options);
+    }
+
+    fn check_type<E: Element, P: Element>(x: [usize; 5], options: Pool3dOptions) {
         let shape = Pool3dShape::new(x, options);
         // Few different values, so that windows have several largest elements.
-        let data: Vec<f32> = noise(shape.x_len(), 1)
-            .iter()
-            .map(|v| (v * 4.0).round())
-            .collect();
-        let dy = noise(shape.y_len(), 2);
+        let values = noise(shape.x_len(), 1)
+            .into_iter()
+            .map(|v| (v * 4.0).round());
+        let data: Vec<E> = values.map(E::from_f32).collect();
+        let dy: Vec<E> = rounded(&noise(shape.y_len(), 2));
         for kind in [
             Kind::Max,
             Kind::Average(Divisor::Window),
             Kind::Average(Divisor::Inside),
         ] {
-            let [want_y, want_dx] = reference(&shape, kind, &data, &dy);
+            let wants = reference(&shape, kind, &widened(&data), &widened(&dy));
             for isa in Isa::available() {
-                let (mut y, mut dx) =
-                    (vec![f32::NAN; shape.y_len()], vec![f32::NAN; shape.x_len()]);
-                forward(isa, &shape, kind, &data, &mut y);
-                backward(isa, &shape, kind, &data, &dy, &mut dx);
-                assert!(relative_error(&y, &want_y) < 1e-6, "{isa:?} y: {shape:?}");
-                assert!(
-                    relative_error(&dx, &want_dx) < 1e-6,
-                    "{isa:?} dx: {shape:?}"
-                );
+                let got = ours::<E, P>(isa, &shape, kind, &data, &dy);
+                for (name, (got, want)) in ["y", "dx"].iter().zip(got.iter().zip(&wants)) {
+                    let error = relative_error(&widened(got), want);
+                    assert!(
+                        error <= 1e-6 + rounding_error::<E>(),
+                        "{isa:?} {} {kind:?} {name} is off by {error:.1e}: {shape:?}",
+                        std::any::type_name::<E>()
+                    );
+                }
             }
         }
     }
@@ -440,6 +338,58 @@ mod tests {
                 assert_eq!(odd, [0, 3 * 17], "{isa:?} NaN at {place}");
                 assert!(y[0].is_nan());
             }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_window_goes_to_its_first_largest_element() {
+        let options = Pool3dOptions {
+            kernel: [1, 1, 4],
+            stride: [1; 3],
+            padding: [0; 3],
+        };
+        let shape = Pool3dShape::new([1, 1, 1, 4, 1], options);
+        let (nan, low) = (f32::NAN, f32::NEG_INFINITY);
+        for (x, winner) in [
+            ([1.0, 3.0, 3.0, 2.0], 1),
+            // The first NaN, before and after larger numbers.
+            ([1.0, nan, 3.0, nan], 1),
+            ([9.0, 1.0, 2.0, nan], 3),
+            // Nothing is larger than minus infinity here.
+            ([low; 4], 0),
+        ] {
+            for isa in Isa::available() {
+                // A gradient that is not finite stays with the winner.
+                let [_, dx] = ours::<f32, f16>(isa, &shape, Kind::Max, &x, &[f32::INFINITY]);
+                let want: [f32; 4] =
+                    std::array::from_fn(|i| if i == winner { f32::INFINITY } else { 0.0 });
+                assert_eq!(dx, want, "{isa:?} {x:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mean_of_halves_can_be_stored_wider() {
+        let options = Pool3dOptions {
+            kernel: [1, 30, 30],
+            stride: [1; 3],
+            padding: [0; 3],
+        };
+        let shape = Pool3dShape::new([2, 1, 30, 30, 19], options);
+        let x: Vec<bf16> = rounded(&noise(shape.x_len(), 1));
+        let dy = noise(shape.y_len(), 2);
+        let kind = Kind::Average(Divisor::Window);
+        let [want, want_dx] = reference(&shape, kind, &widened(&x), &dy);
+        for isa in Isa::available() {
+            let (mut y, mut dx) = (vec![f32::NAN; want.len()], vec![bf16::NAN; x.len()]);
+            average_forward(isa, &shape, Divisor::Window, &x, &mut y);
+            average_backward(isa, &shape, Divisor::Window, &dy, &mut dx);
+            assert!(relative_error(&y, &want) < 2e-6, "{isa:?}");
+            let error = relative_error(&widened(&dx), &want_dx);
+            assert!(
+                error <= rounding_error::<bf16>() + 1e-6,
+                "{isa:?} {error:.1e}"
+            );
         }
     }
 

@@ -119,6 +119,11 @@ pub trait Vector: Copy {
     unsafe fn keep_above(self, bound: Self, then: Self) -> Self;
     /// `then` where `self < bound`, else 0 (also where either is NaN).
     unsafe fn keep_below(self, bound: Self, then: Self) -> Self;
+    /// `then` where `self == other`, else 0.
+    unsafe fn keep_equal(self, other: Self, then: Self) -> Self;
+    /// Puts `value` and `value_place` in the place of `self` and `place` where it is larger, or where it
+    /// alone is NaN; gives both.
+    unsafe fn larger_with_place(self, place: Self, value: Self, value_place: Self) -> [Self; 2];
     /// 2 to the power of `self`, which holds whole numbers in -126..=127.
     unsafe fn exp2_whole(self) -> Self;
 
@@ -208,6 +213,17 @@ impl Vector for [f32; 8] {
     #[inline(always)]
     unsafe fn keep_below(self, bound: Self, then: Self) -> Self {
         std::array::from_fn(|i| if self[i] < bound[i] { then[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn keep_equal(self, other: Self, then: Self) -> Self {
+        std::array::from_fn(|i| if self[i] == other[i] { then[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn larger_with_place(self, place: Self, value: Self, value_place: Self) -> [Self; 2] {
+        let wins = |i: usize| value[i] > self[i] || (value[i].is_nan() && !self[i].is_nan());
+        let pick =
+            |old: Self, new: Self| std::array::from_fn(|i| if wins(i) { new[i] } else { old[i] });
+        [pick(self, value), pick(place, value_place)]
     }
     #[inline(always)]
     unsafe fn exp2_whole(self) -> Self {
@@ -326,6 +342,28 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn keep_equal(self, other: Self, then: Self) -> Self {
+            // SAFETY: the caller has AVX-512F.
+            unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(self, other), then) }
+        }
+        #[inline(always)]
+        unsafe fn larger_with_place(
+            self,
+            place: Self,
+            value: Self,
+            value_place: Self,
+        ) -> [Self; 2] {
+            // SAFETY: the caller has AVX-512F.
+            unsafe {
+                let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self, self);
+                let wins = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(is_number, value, self);
+                [
+                    _mm512_mask_mov_ps(self, wins, value),
+                    _mm512_mask_mov_ps(place, wins, value_place),
+                ]
+            }
+        }
+        #[inline(always)]
         unsafe fn exp2_whole(self) -> Self {
             // SAFETY: the caller has AVX-512F.
             unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), self) }
@@ -413,6 +451,29 @@ mod x86 {
             unsafe {
                 let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self, self);
                 _mm256_blendv_ps(_mm256_max_ps(self, other), self, is_nan)
+            }
+        }
+        #[inline(always)]
+        unsafe fn keep_equal(self, other: Self, then: Self) -> Self {
+            // SAFETY: the caller has AVX2.
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(self, other), then) }
+        }
+        #[inline(always)]
+        unsafe fn larger_with_place(
+            self,
+            place: Self,
+            value: Self,
+            value_place: Self,
+        ) -> [Self; 2] {
+            // SAFETY: the caller has AVX2.
+            unsafe {
+                let is_number = _mm256_cmp_ps::<_CMP_ORD_Q>(self, self);
+                let is_not_less = _mm256_cmp_ps::<_CMP_NLE_UQ>(value, self);
+                let wins = _mm256_and_ps(is_number, is_not_less);
+                [
+                    _mm256_blendv_ps(self, value, wins),
+                    _mm256_blendv_ps(place, value_place, wins),
+                ]
             }
         }
         #[inline(always)]

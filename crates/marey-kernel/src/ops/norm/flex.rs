@@ -3,7 +3,8 @@
 use burn::backend::TensorMetadata;
 use burn_flex::FlexTensor;
 
-use super::super::flex::{dense, dims, elements, filled};
+use super::super::element::{Stored, elements_of, filled_with, with_element};
+use super::super::flex::{dense, dims};
 use super::NormOptions;
 use crate::raw::norm::{GradientLine, Pass, PerChannel, statistics};
 use crate::raw::{Activation, Isa};
@@ -41,7 +42,9 @@ impl Normalized {
     ) -> Self {
         let x = dense(x);
         let [.., channels] = dims::<5>(&x);
-        let statistics = statistics(Isa::best(), elements(&x), channels);
+        let statistics = with_element!(x.dtype(), E => {
+            statistics::<E>(Isa::best(), elements_of(&x), channels)
+        });
         Self::new(
             x,
             residual,
@@ -61,7 +64,7 @@ impl Normalized {
         options: NormOptions,
     ) -> Self {
         let statistics = statistics
-            .map(elements::<f32>)
+            .map(elements_of::<f32>)
             .map(|s| PerChannel::new(s.len(), |c| s[c]));
         Self::new(
             dense(x),
@@ -81,7 +84,7 @@ impl Normalized {
         origin: Origin,
         options: NormOptions,
     ) -> Self {
-        let [gamma, beta] = affine.map(elements::<f32>);
+        let [gamma, beta] = affine.map(elements_of::<f32>);
         let channels = gamma.len();
         let rstd = PerChannel::new(channels, |c| {
             (f64::from(variance.get(c)) + options.epsilon)
@@ -110,11 +113,12 @@ impl Normalized {
         channels
     }
 
-    fn pass(&self) -> Pass<'_> {
+    /// What the passes over x work with; `E` is its type.
+    fn pass<E: Stored>(&self) -> Pass<'_, E> {
         Pass {
             isa: Isa::best(),
-            x: elements(&self.x),
-            residual: self.residual.as_ref().map(elements),
+            x: elements_of(&self.x),
+            residual: self.residual.as_ref().map(elements_of),
             scale: &self.scale,
             shift: &self.shift,
             activation: self.activation,
@@ -124,7 +128,9 @@ impl Normalized {
 
     /// The normalised tensor.
     pub(in super::super) fn output(&self) -> FlexTensor {
-        filled(dims::<5>(&self.x), |y| self.pass().forward(y))
+        with_element!(self.x.dtype(), E => {
+            filled_with::<E, 5>(dims(&self.x), |y| self.pass().forward(y))
+        })
     }
 
     /// Mean and biased variance as tensors.
@@ -139,9 +145,18 @@ impl Normalized {
         dy: &FlexTensor,
         wants_residual: bool,
     ) -> [Option<FlexTensor>; 4] {
+        with_element!(self.x.dtype(), E => self.backward_of::<E>(dy, wants_residual))
+    }
+
+    fn backward_of<E: Stored>(
+        &self,
+        dy: &FlexTensor,
+        wants_residual: bool,
+    ) -> [Option<FlexTensor>; 4] {
+        let dy = elements_of::<E>(dy);
         let (pass, channels) = (self.pass(), self.num_channels());
         let rows = (pass.x.len() / channels) as f64;
-        let [sums, products] = pass.backward_sums(elements(dy), &self.mean);
+        let [sums, products] = pass.backward_sums(dy, &self.mean);
         let dgamma = |c: usize| products[c] * f64::from(self.rstd.get(c));
         // By way of the batch's statistics, the mean and the trend of g take part in dx.
         let share = |c: usize| match self.origin {
@@ -157,13 +172,13 @@ impl Normalized {
             mean: self.mean.clone(),
         };
         let mut dresidual = None;
-        let dx = filled(dims::<5>(&self.x), |dx| {
+        let dx = filled_with::<E, 5>(dims(&self.x), |dx| {
             if wants_residual {
-                dresidual = Some(filled(dims::<5>(&self.x), |dresidual| {
-                    pass.backward_data(elements(dy), &line, dx, Some(dresidual));
+                dresidual = Some(filled_with::<E, 5>(dims(&self.x), |dresidual| {
+                    pass.backward_data(dy, &line, dx, Some(dresidual));
                 }));
             } else {
-                pass.backward_data(elements(dy), &line, dx, None);
+                pass.backward_data(dy, &line, dx, None);
             }
         });
         [
@@ -177,7 +192,7 @@ impl Normalized {
 
 /// A tensor of a number a channel.
 fn per_channel(channels: usize, value: impl Fn(usize) -> f32) -> FlexTensor {
-    filled([channels], |to| {
+    filled_with([channels], |to: &mut [f32]| {
         to.iter_mut().enumerate().for_each(|(c, to)| *to = value(c))
     })
 }

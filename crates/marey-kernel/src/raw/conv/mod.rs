@@ -90,9 +90,7 @@ pub fn forward<E: Element>(
     let isa = sets.isa;
     match E::TYPE {
         _ if y.is_empty() => {}
-        ElementType::F32 if shape.is_depthwise() => {
-            depthwise::forward(isa, shape, same(x), weights, epilogue, same_mut(y));
-        }
+        _ if shape.is_depthwise() => depthwise::forward(isa, shape, x, weights, epilogue, y),
         ElementType::F32 => {
             let (x, y) = (same(x), same_mut(y));
             dense::forward(
@@ -127,9 +125,7 @@ pub fn backward_data<E: Element>(
     let isa = sets.isa;
     match E::TYPE {
         _ if dx.is_empty() || dy.is_empty() => dx.fill(E::default()),
-        ElementType::F32 if shape.is_depthwise() => {
-            depthwise::backward_data(isa, shape, same(dy), weights, same_mut(dx));
-        }
+        _ if shape.is_depthwise() => depthwise::backward_data(isa, shape, dy, weights, dx),
         ElementType::F32 => {
             dense::backward_data(isa, Operand::Floats, shape, same(dy), weights, same_mut(dx));
         }
@@ -153,9 +149,7 @@ pub fn backward_weights<E: Element>(
     let isa = sets.isa;
     match E::TYPE {
         _ if x.is_empty() || dy.is_empty() => dw.fill(0.0),
-        ElementType::F32 if shape.is_depthwise() => {
-            depthwise::backward_weights(isa, shape, same(x), same(dy), dw);
-        }
+        _ if shape.is_depthwise() => depthwise::backward_weights(isa, shape, x, dy, dw),
         ElementType::F32 => weights::backward_weights(isa, shape, same(x), same(dy), dw),
         ElementType::Bf16 => bf16::backward_weights(sets.bf16, shape, same(x), same(dy), dw),
         ElementType::F16 => wide::backward_weights(isa, shape, x, dy, dw),

@@ -12,10 +12,10 @@ use super::super::element::Element;
 use super::super::simd::{Job, Vector};
 use super::{GradientLine, Pass, PerChannel, STRIP};
 
-pub(super) struct Forward<'a> {
-    pub(super) pass: &'a Pass<'a>,
+pub(super) struct Forward<'a, E> {
+    pub(super) pass: &'a Pass<'a, E>,
     pub(super) range: Range<usize>,
-    pub(super) y: *mut f32,
+    pub(super) y: *mut E,
 }
 
 /// Calls `$self.$method::<V>(activation, ..)` with the activation as a constant, so that the loop
@@ -30,7 +30,7 @@ macro_rules! with_constant_activation {
     };
 }
 
-impl Job for Forward<'_> {
+impl<E: Element> Job for Forward<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -40,7 +40,7 @@ impl Job for Forward<'_> {
     }
 }
 
-impl Forward<'_> {
+impl<E: Element> Forward<'_, E> {
     /// # Safety
     /// The range is whole rows inside x and y, nobody else's.
     #[inline(always)]
@@ -76,20 +76,20 @@ impl Forward<'_> {
             let value = self
                 .pass
                 .before_activation::<V>(row + channel, channel, len);
-            f32::store_part(activation.apply(value), self.y.add(row + channel), len);
+            E::store_part(activation.apply(value), self.y.add(row + channel), len);
         }
     }
 }
 
-pub(super) struct Sums<'a> {
-    pub(super) pass: &'a Pass<'a>,
+pub(super) struct Sums<'a, E> {
+    pub(super) pass: &'a Pass<'a, E>,
     pub(super) rows: Range<usize>,
-    pub(super) dy: &'a [f32],
+    pub(super) dy: &'a [E],
     pub(super) mean: &'a PerChannel,
     pub(super) sums: &'a mut [f32],
 }
 
-impl Job for Sums<'_> {
+impl<E: Element> Job for Sums<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -99,7 +99,7 @@ impl Job for Sums<'_> {
     }
 }
 
-impl Sums<'_> {
+impl<E: Element> Sums<'_, E> {
     /// # Safety
     /// The rows lie inside x and dy; the sums are padded.
     #[inline(always)]
@@ -145,7 +145,7 @@ impl Sums<'_> {
                     let gradient = self
                         .pass
                         .gradient::<V>(activation, self.dy, [at, channel, len]);
-                    let x = f32::load_part::<V>(self.pass.x.as_ptr().add(at), len);
+                    let x = E::load_part::<V>(self.pass.x.as_ptr().add(at), len);
                     let distance = x.sub(V::load(self.mean.at(channel)));
                     sums[0][n] = sums[0][n].add(gradient);
                     sums[1][n] = gradient.mul_add(distance, sums[1][n]);
@@ -160,16 +160,16 @@ impl Sums<'_> {
     }
 }
 
-pub(super) struct Data<'a> {
-    pub(super) pass: &'a Pass<'a>,
+pub(super) struct Data<'a, E> {
+    pub(super) pass: &'a Pass<'a, E>,
     pub(super) range: Range<usize>,
-    pub(super) dy: &'a [f32],
+    pub(super) dy: &'a [E],
     pub(super) line: &'a GradientLine,
-    pub(super) dx: *mut f32,
-    pub(super) dresidual: Option<*mut f32>,
+    pub(super) dx: *mut E,
+    pub(super) dresidual: Option<*mut E>,
 }
 
-impl Job for Data<'_> {
+impl<E: Element> Job for Data<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -179,7 +179,7 @@ impl Job for Data<'_> {
     }
 }
 
-impl Data<'_> {
+impl<E: Element> Data<'_, E> {
     /// # Safety
     /// The range is whole rows inside all tensors, nobody else's.
     #[inline(always)]
@@ -211,13 +211,13 @@ impl Data<'_> {
                 .pass
                 .gradient::<V>(activation, self.dy, [at, channel, len]);
             if let Some(dresidual) = self.dresidual {
-                f32::store_part(gradient, dresidual.add(at), len);
+                E::store_part(gradient, dresidual.add(at), len);
             }
-            let x = f32::load_part::<V>(self.pass.x.as_ptr().add(at), len);
+            let x = E::load_part::<V>(self.pass.x.as_ptr().add(at), len);
             let distance = x.sub(V::load(line.mean.at(channel)));
             let offset = distance.mul_add(V::load(line.c.at(channel)), V::load(line.b.at(channel)));
             let dx = gradient.mul_add(V::load(line.a.at(channel)), offset);
-            f32::store_part(dx, self.dx.add(at), len);
+            E::store_part(dx, self.dx.add(at), len);
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) const SUM_ROWS: usize = 256;
 const TASKS_PER_THREAD: usize = 4;
 
 /// Mean and biased variance of each channel over all rows.
-pub fn statistics(isa: Isa, x: &[f32], channels: usize) -> [PerChannel; 2] {
+pub fn statistics<E: Element>(isa: Isa, x: &[E], channels: usize) -> [PerChannel; 2] {
     let num_rows = x.len() / channels;
     // Per part: mean and sum of squared distances from it, joined by Chan's formula, in order.
     let parts = parallel_sums(num_rows, channels, |rows, totals| {
@@ -38,7 +38,7 @@ pub fn statistics(isa: Isa, x: &[f32], channels: usize) -> [PerChannel; 2] {
                 })
             };
             for channel in 0..channels {
-                let origin = f64::from(x[channel]);
+                let origin = f64::from(x[channel].to_f32());
                 let sum = f64::from(sums[channel]);
                 let mean = origin + sum / len as f64;
                 let spread = f64::from(sums[padded + channel]) - sum * sum / len as f64;
@@ -97,13 +97,13 @@ pub(super) fn parallel_sums(
 }
 
 /// `sums[0][c] = sum of (x - first row)[c]`, `sums[1][c]` that of its squares.
-struct Moments<'a> {
-    x: &'a [f32],
+struct Moments<'a, E> {
+    x: &'a [E],
     channels: usize,
     sums: &'a mut [f32],
 }
 
-impl Job for Moments<'_> {
+impl<E: Element> Job for Moments<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -127,7 +127,7 @@ impl Job for Moments<'_> {
     }
 }
 
-impl Moments<'_> {
+impl<E: Element> Moments<'_, E> {
     /// `N` vectors of `len` channels.
     ///
     /// # Safety
@@ -140,12 +140,12 @@ impl Moments<'_> {
             let mut origin = [V::splat(0.0); N];
             for n in 0..N {
                 let first = self.x.as_ptr().add(channel + n * V::LANES);
-                origin[n] = f32::load_part::<V>(first, len);
+                origin[n] = E::load_part::<V>(first, len);
             }
             let mut sums = [[V::splat(0.0); N]; 2];
             for row in self.x.chunks_exact(self.channels) {
                 for n in 0..N {
-                    let x = f32::load_part::<V>(row.as_ptr().add(channel + n * V::LANES), len);
+                    let x = E::load_part::<V>(row.as_ptr().add(channel + n * V::LANES), len);
                     let value = x.sub(origin[n]);
                     sums[0][n] = sums[0][n].add(value);
                     sums[1][n] = value.mul_add(value, sums[1][n]);

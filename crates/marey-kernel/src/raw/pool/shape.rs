@@ -73,27 +73,33 @@ impl Pool3dShape {
         start.saturating_sub(padding)..end.min(self.0.input[axis])
     }
 
-    /// Lists the offset of each input pixel, of the given image, that an output sees.
-    pub(super) fn list_inputs(&self, image: usize, output: [usize; 3], inputs: &mut Vec<usize>) {
-        let [t_len, h_len, w_len] = self.0.input;
-        let [t_window, h_window, w_window]: [Range<usize>; 3] =
-            std::array::from_fn(|axis| self.window(axis, output[axis]));
-        inputs.clear();
-        for t in t_window {
-            for h in h_window.clone() {
-                let line = ((image * t_len + t) * h_len + h) * w_len;
-                inputs.extend(w_window.clone().map(|w| (line + w) * self.0.in_channels));
-            }
-        }
+    /// Outputs whose windows hold an input position, on one axis.
+    pub(super) fn holders(&self, axis: usize, position: usize) -> Range<usize> {
+        let stride = self.0.options.stride[axis];
+        let padded = position + self.0.options.padding[axis];
+        let start = (padded + 1)
+            .saturating_sub(self.0.kernel[axis])
+            .div_ceil(stride);
+        let end = (padded / stride + 1).min(self.output()[axis]);
+        start..end.max(start)
     }
 
-    /// One over what the window of an output is divided by.
-    pub(super) fn weight(&self, output: [usize; 3], divisor: Divisor) -> f32 {
-        let size: usize = match divisor {
-            Divisor::Window => self.0.num_taps(),
-            Divisor::Inside => (0..3)
-                .map(|axis| self.window(axis, output[axis]).len())
-                .product(),
+    /// Positions of a window, padding counted: the places of its elements are below this number.
+    /// `f16` holds whole numbers exactly up to 2048, `f32` up to 2^24.
+    pub fn num_places(&self) -> usize {
+        self.0.num_taps()
+    }
+
+    /// Number, on one axis, of an input position in the window of an output, padding counted.
+    pub(super) fn tap(&self, axis: usize, output: usize, input: usize) -> usize {
+        input + self.0.options.padding[axis] - output * self.0.options.stride[axis]
+    }
+
+    /// One over what the window of an output is divided by on one axis.
+    pub(super) fn weight(&self, axis: usize, output: usize, divisor: Divisor) -> f32 {
+        let size = match divisor {
+            Divisor::Window => self.0.kernel[axis],
+            Divisor::Inside => self.window(axis, output).len(),
         };
         1.0 / size as f32
     }
