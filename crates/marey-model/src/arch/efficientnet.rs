@@ -11,6 +11,7 @@ use burn::{
         assert_shape,
     },
 };
+use marey_kernel::channel_scale;
 
 use super::scaled_channels;
 use crate::layer::{Activation, BatchNorm, Conv2d, ConvConfig, DropPath, Init, global_average};
@@ -241,8 +242,8 @@ impl DepthwiseSeparable {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = self.bn1.forward(self.conv_dw.forward(x.clone()));
-        let y = self.bn2.forward(self.conv_pw.forward(self.se.forward(y)));
-        add(x, y, self.drop_path.as_ref())
+        let y = self.conv_pw.forward(self.se.forward(y));
+        finish(x, y, &self.bn2, self.drop_path.as_ref())
     }
 }
 
@@ -283,11 +284,8 @@ impl InvertedResidual {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = self.bn1.forward(self.conv_pw.forward(x.clone()));
         let y = self.se.forward(self.bn2.forward(self.conv_dw.forward(y)));
-        add(
-            x,
-            self.bn3.forward(self.conv_pwl.forward(y)),
-            self.drop_path.as_ref(),
-        )
+        let y = self.conv_pwl.forward(y);
+        finish(x, y, &self.bn3, self.drop_path.as_ref())
     }
 }
 
@@ -296,10 +294,17 @@ fn residual(from: usize, stage: Stage, drop_path: f64) -> Option<DropPath> {
     (stage.stride == 1 && from == stage.channels).then(|| DropPath::new(drop_path))
 }
 
-fn add(x: Tensor<4>, y: Tensor<4>, drop_path: Option<&DropPath>) -> Tensor<4> {
+/// Normalises the end of a branch and adds the block's input, where there is a way round the branch.
+fn finish(
+    x: Tensor<4>,
+    branch: Tensor<4>,
+    norm: &BatchNorm,
+    drop_path: Option<&DropPath>,
+) -> Tensor<4> {
     match drop_path {
-        Some(drop_path) => drop_path.forward(y) + x,
-        None => y,
+        Some(drop_path) if drop_path.drops(&branch) => drop_path.forward(norm.forward(branch)) + x,
+        Some(_) => norm.forward_with_residual(branch, x),
+        None => norm.forward(branch),
     }
 }
 
@@ -326,6 +331,7 @@ impl SqueezeExcite {
         let [b, _, _, c] = x.dims();
         let mean = global_average(x.clone()).reshape([b, 1, 1, c]);
         let reduced = silu(self.conv_reduce.forward(mean));
-        x * sigmoid(self.conv_expand.forward(reduced))
+        let gate = sigmoid(self.conv_expand.forward(reduced)).reshape([b, c]);
+        channel_scale(x.unsqueeze_dim(1), gate).squeeze_dim(1)
     }
 }

@@ -6,7 +6,7 @@
 use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig},
-    tensor::{Device, Tensor, activation::relu, assert_shape},
+    tensor::{Device, Tensor, assert_shape},
 };
 
 use super::scaled_channels;
@@ -143,18 +143,19 @@ impl BasicBlock {
         });
         Self {
             conv1: (first, norm(Activation::Relu)),
-            conv2: (second, norm(Activation::Identity)),
+            conv2: (second, norm(Activation::Relu)),
             downsample,
         }
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let run = |(conv, norm): &(Conv3d, BatchNorm), x| norm.forward(conv.forward(x));
-        let y = run(&self.conv2, run(&self.conv1, x.clone()));
+        let y = run(&self.conv1, x.clone());
         let x = match &self.downsample {
             Some(downsample) => run(downsample, x),
             None => x,
         };
-        relu(y + x)
+        let (conv, norm) = &self.conv2;
+        norm.forward_with_residual(conv.forward(y), x)
     }
 }

@@ -28,10 +28,15 @@ impl DropPath {
         }
     }
 
+    /// Does [`DropPath::forward`] change `x`: is there something to drop, in training?
+    pub fn drops(&self, x: &Tensor<4>) -> bool {
+        self.probability > 0.0 && self.training.is_enabled() && x.device().is_autodiff()
+    }
+
     /// # Shapes
     /// - `x` and output: `[b, h, w, c]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if self.probability == 0.0 || !self.training.is_enabled() || !x.device().is_autodiff() {
+        if !self.drops(&x) {
             return x;
         }
         let kept = 1.0 - self.probability;

@@ -12,6 +12,7 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
+use marey_kernel::NormOptions;
 
 use super::{Activation, init::constant, op};
 
@@ -56,6 +57,25 @@ impl BatchNorm {
     /// # Panics
     /// If `c` is not the configured number of channels.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        self.run(x, None)
+    }
+
+    /// Adds `residual` to the normalised values before the activation.
+    ///
+    /// # Shapes
+    /// - `x`, `residual` and output: `[.., c]`
+    ///
+    /// # Panics
+    /// As [`BatchNorm::forward`], and if the residual has another shape.
+    pub fn forward_with_residual<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        residual: Tensor<D>,
+    ) -> Tensor<D> {
+        self.run(x, Some(residual))
+    }
+
+    fn run<const D: usize>(&self, x: Tensor<D>, residual: Option<Tensor<D>>) -> Tensor<D> {
         let dims = x.dims();
         let channels = dims[D - 1];
         let [expected] = self.weight.dims();
@@ -66,13 +86,18 @@ impl BatchNorm {
         let num: usize = dims[..D - 1].iter().product();
         let is_training = x.device().is_autodiff() && self.training.is_enabled();
         let x = x.reshape([num, channels]);
+        let residual = residual.map(|residual| residual.reshape([num, channels]));
+        let options = NormOptions {
+            epsilon: self.epsilon,
+            activation: self.activation,
+        };
         let affine = [self.weight.val(), self.bias.val()];
         if !is_training || num == 1 {
             let stats = [&self.running_mean, &self.running_var]
                 .map(|stat| stat.value().to_device(&x.device()));
-            return op::batch_norm(x, affine, stats, self.epsilon, self.activation).reshape(dims);
+            return op::batch_norm(x, residual, affine, stats, options).reshape(dims);
         }
-        let (y, [mean, var]) = op::batch_norm_train(x, affine, self.epsilon, self.activation);
+        let (y, [mean, var]) = op::batch_norm_train(x, residual, affine, options);
         self.running_mean.approach(mean, self.momentum);
         self.running_var
             .approach(var * (num as f64 / (num - 1) as f64), self.momentum);
@@ -212,6 +237,22 @@ mod tests {
         };
         close(&norm.running_mean, [0.3, 0.2]);
         close(&norm.running_var, [1.3, 2.1]);
+    }
+
+    #[test]
+    fn a_residual_joins_before_the_activation() {
+        for device in [Device::flex().autodiff(), Device::flex()] {
+            let norm = BatchNorm::new(2, Activation::Relu, &device);
+            let linear = BatchNorm::new(2, Activation::Identity, &device);
+            let x = Tensor::<2>::from_floats([[1.0, -2.0], [3.0, 0.0], [5.0, 6.0]], &device);
+            let residual =
+                || Tensor::<2>::from_floats([[-9.0, 1.0], [2.0, -0.5], [0.0, 3.0]], &device);
+            let fused = norm.forward_with_residual(x.clone(), residual());
+            let apart = burn::tensor::activation::relu(linear.forward(x.clone()) + residual());
+            fused
+                .into_data()
+                .assert_approx_eq::<f32>(&apart.into_data(), Tolerance::default());
+        }
     }
 
     #[test]

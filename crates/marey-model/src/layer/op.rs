@@ -4,9 +4,7 @@
 //! kernels that work channels last; on every other device `marey-kernel` calls Burn's own operations.
 
 use burn::tensor::Tensor;
-use marey_kernel::{
-    Activation, Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics,
-};
+use marey_kernel::{Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics};
 
 /// Where a convolution's kernel sits on `[t, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,19 +81,19 @@ pub fn conv(
     }
 }
 
-/// Batch normalisation with given statistics, then `activation`.
+/// Batch normalisation with given statistics, then plus `residual`, then the activation.
 ///
 /// # Shapes
-/// - `x` and output: `[n, c]`
+/// - `x`, `residual` and output: `[n, c]`
 /// - `weight`, `bias`, `mean`, `var`: `[c]`
 pub fn batch_norm(
     x: Tensor<2>,
+    residual: Option<Tensor<2>>,
     [weight, bias]: [Tensor<1>; 2],
     [mean, var]: [Tensor<1>; 2],
-    epsilon: f64,
-    activation: Activation,
+    options: NormOptions,
 ) -> Tensor<2> {
-    let [n, c] = x.dims();
+    let dims = x.dims();
     let affine = Affine {
         gamma: weight,
         beta: bias,
@@ -104,38 +102,37 @@ pub fn batch_norm(
         mean,
         variance: var,
     };
-    let options = NormOptions {
-        epsilon,
-        activation,
-    };
-    let x = x.reshape([n, 1, 1, 1, c]);
-    marey_kernel::batch_norm_frozen(x, None, affine, statistics, options).reshape([n, c])
+    let (x, residual) = (as_pixels(x), residual.map(as_pixels));
+    marey_kernel::batch_norm_frozen(x, residual, affine, statistics, options).reshape(dims)
 }
 
-/// Batch normalisation with the statistics of `x` itself, then `activation`; also gives the mean and the biased variance.
+/// Batch normalisation with the statistics of `x` itself, then plus `residual`, then the activation; also gives the mean
+/// and the biased variance.
 ///
 /// # Shapes
-/// - `x` and output: `[n, c]`
+/// - `x`, `residual` and output: `[n, c]`
 /// - `weight`, `bias`, and the mean and variance returned (without a gradient): `[c]`
 pub fn batch_norm_train(
     x: Tensor<2>,
+    residual: Option<Tensor<2>>,
     [weight, bias]: [Tensor<1>; 2],
-    epsilon: f64,
-    activation: Activation,
+    options: NormOptions,
 ) -> (Tensor<2>, [Tensor<1>; 2]) {
-    let [n, c] = x.dims();
+    let dims = x.dims();
     let affine = Affine {
         gamma: weight,
         beta: bias,
     };
-    let options = NormOptions {
-        epsilon,
-        activation,
-    };
-    let x = x.reshape([n, 1, 1, 1, c]);
+    let (x, residual) = (as_pixels(x), residual.map(as_pixels));
     let (y, Statistics { mean, variance }) =
-        marey_kernel::batch_norm_train(x, None, affine, options);
-    (y.reshape([n, c]), [mean, variance])
+        marey_kernel::batch_norm_train(x, residual, affine, options);
+    (y.reshape(dims), [mean, variance])
+}
+
+/// Rows as clips of one pixel.
+fn as_pixels(x: Tensor<2>) -> Tensor<5> {
+    let [n, c] = x.dims();
+    x.reshape([n, 1, 1, 1, c])
 }
 
 /// Largest value of each window, a channel at a time.
@@ -175,6 +172,7 @@ impl From<PoolWindow> for Pool3dOptions {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Distribution, TensorData, Tolerance};
+    use marey_kernel::Activation;
 
     use super::*;
 
@@ -340,19 +338,23 @@ mod tests {
         let x = numbered([6, 2]);
         let ones = || Tensor::<1>::ones([2], &Device::flex());
         let zeros = || Tensor::<1>::zeros([2], &Device::flex());
+        let options = |activation| NormOptions {
+            epsilon: 0.0,
+            activation,
+        };
         let plain = batch_norm(
             x.clone(),
+            None,
             [ones(), zeros()],
             [ones() * 5.0, ones()],
-            0.0,
-            Activation::Identity,
+            options(Activation::Identity),
         );
         let relu = batch_norm(
             x.clone(),
+            None,
             [ones(), zeros()],
             [ones() * 5.0, ones()],
-            0.0,
-            Activation::Relu,
+            options(Activation::Relu),
         );
         plain
             .into_data()

@@ -58,7 +58,7 @@ impl AvgPool3d {
     }
 }
 
-/// Mean of each channel over all that lies between the first and the last axis.
+/// Mean of each channel over all that lies between the first and the last axis; in `f32` where `x` is in half precision.
 ///
 /// # Shapes
 /// - `x`: `[b, .., c]`
@@ -67,5 +67,5 @@ pub fn global_average<const D: usize>(x: Tensor<D>) -> Tensor<2> {
     let dims = x.dims();
     let (b, c) = (dims[0], dims[D - 1]);
     let num = dims[1..D - 1].iter().product();
-    x.reshape([b, num, c]).mean_dim(1).squeeze_dim(1)
+    marey_kernel::global_average(x.reshape([b, 1, 1, num, c]))
 }
