@@ -10,8 +10,9 @@
 //! `f32`, likewise; second derivatives.
 //!
 //! - The public functions choose by device and type: see [`conv3d`], [`conv3d_fused`],
-//!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`],
-//!   [`global_average`], [`channel_scale`].
+//!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`], [`global_average`],
+//!   [`channel_scale`], and for what comes after the gradients [`sum_of_squares`], [`adamw`], [`sgd`].
+//!   [`kernels_used`] says what they choose.
 //! - [`raw`] holds the kernels, on plain slices, without Burn.
 //!
 //! Kernels run on the current rayon pool, and pick AVX-512, AVX2 or portable code at run time
@@ -45,7 +46,10 @@ mod ops;
 
 pub use ops::conv::{conv3d, conv3d_fused};
 pub use ops::norm::{Affine, NormOptions, Statistics, batch_norm_frozen, batch_norm_train};
+pub use ops::optimizer::{adamw, sgd, sum_of_squares};
 pub use ops::pool::{avg_pool3d, global_average, max_pool3d};
 pub use ops::scale::channel_scale;
+pub use ops::used::kernels_used;
+pub use raw::optimizer::{AdamWStep, SgdStep};
 pub use raw::pool::{Divisor, Pool3dOptions};
-pub use raw::{Activation, Conv3dOptions, Conv3dShape};
+pub use raw::{Activation, Conv3dOptions, Conv3dShape, SumOrder, set_sum_order, sum_order};

@@ -13,8 +13,10 @@ mod element;
 mod flex;
 mod memory;
 pub(crate) mod norm;
+pub(crate) mod optimizer;
 pub(crate) mod pool;
 pub(crate) mod scale;
+pub(crate) mod used;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};

@@ -5,6 +5,7 @@
 pub mod conv;
 pub mod memory;
 pub mod norm;
+pub mod optimizer;
 pub mod pool;
 #[doc(hidden)]
 pub mod reference;
@@ -13,6 +14,7 @@ pub mod scale;
 mod activation;
 mod convert;
 mod element;
+mod order;
 mod parallel;
 mod shape;
 mod simd;
@@ -20,5 +22,6 @@ mod tile;
 
 pub use activation::Activation;
 pub use element::{Element, ElementType};
+pub use order::{SumOrder, set_sum_order, sum_order};
 pub use shape::{Conv3dOptions, Conv3dShape};
 pub use simd::Isa;

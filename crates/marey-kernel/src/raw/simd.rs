@@ -46,6 +46,15 @@ impl Isa {
         sets
     }
 
+    /// The set's name, as processors' makers write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "AVX-512",
+            Self::Avx2 => "AVX2",
+            Self::Portable => "portable",
+        }
+    }
+
     /// Runs `job` with this set's vectors.
     ///
     /// # Safety
@@ -107,6 +116,8 @@ pub trait Vector: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
+    /// The square root, rounded to nearest; NaN of what is negative.
+    unsafe fn sqrt(self) -> Self;
     /// `self * factor + addend`; fused where the hardware can.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The larger one; `other` if either is NaN.
@@ -175,6 +186,10 @@ impl Vector for [f32; 8] {
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
         std::array::from_fn(|i| self[i] / other[i])
+    }
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        self.map(f32::sqrt)
     }
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -314,6 +329,7 @@ mod x86 {
             sub(self: Self, other: Self) -> Self = _mm512_sub_ps;
             mul(self: Self, other: Self) -> Self = _mm512_mul_ps;
             div(self: Self, other: Self) -> Self = _mm512_div_ps;
+            sqrt(self: Self) -> Self = _mm512_sqrt_ps;
             mul_add(self: Self, factor: Self, addend: Self) -> Self = _mm512_fmadd_ps;
             max(self: Self, other: Self) -> Self = _mm512_max_ps;
             min(self: Self, other: Self) -> Self = _mm512_min_ps;
@@ -426,6 +442,7 @@ mod x86 {
             sub(self: Self, other: Self) -> Self = _mm256_sub_ps;
             mul(self: Self, other: Self) -> Self = _mm256_mul_ps;
             div(self: Self, other: Self) -> Self = _mm256_div_ps;
+            sqrt(self: Self) -> Self = _mm256_sqrt_ps;
             mul_add(self: Self, factor: Self, addend: Self) -> Self = _mm256_fmadd_ps;
             max(self: Self, other: Self) -> Self = _mm256_max_ps;
             min(self: Self, other: Self) -> Self = _mm256_min_ps;
