@@ -12,7 +12,7 @@ use marey::{
     },
     media::OpenOptions,
     model::{Arch, ModelConfig},
-    train::{OptimizerConfig, train_on_noise},
+    train::{NoiseConfig, NoiseStep, OptimizerConfig, Precision, train_on_noise},
     transform::{Augment, Preprocess, Resize},
 };
 use serde_json::json;
@@ -75,6 +75,9 @@ pub(crate) struct StepArgs {
     /// Classes.
     #[arg(long, default_value_t = 4)]
     classes: usize,
+    /// What activations are stored as: f32, bf16 or f16.
+    #[arg(long, default_value = "f32", value_parser = parse_precision)]
+    precision: Precision,
     /// Steps; the median is printed.
     #[arg(long, default_value_t = 5)]
     steps: usize,
@@ -90,6 +93,14 @@ fn parse_arch(name: &str) -> Result<Arch, String> {
     Arch::ALL
         .into_iter()
         .find(|arch| arch.name() == name)
+        .ok_or_else(|| format!("expected one of {}", known()))
+}
+
+fn parse_precision(name: &str) -> Result<Precision, String> {
+    let known = || Precision::ALL.map(Precision::name).join(", ");
+    Precision::ALL
+        .into_iter()
+        .find(|precision| precision.name() == name)
         .ok_or_else(|| format!("expected one of {}", known()))
 }
 
@@ -163,27 +174,33 @@ fn step(args: &StepArgs) -> Result<Outcome> {
         weight_decay: 0.01,
         betas: [0.9, 0.999],
     };
-    let dims = [args.batch, args.frames, args.size, args.size, 3];
-    let model = ModelConfig::new(args.arch);
-    let steps = train_on_noise(
-        &model,
-        args.classes,
-        dims,
-        &optimizer,
-        args.steps + 1,
-        &chosen.device,
-    )?;
+    let noise = NoiseConfig {
+        model: &ModelConfig::new(args.arch),
+        num_classes: args.classes,
+        dims: [args.batch, args.frames, args.size, args.size, 3],
+        optimizer: &optimizer,
+        precision: args.precision,
+        num_steps: args.steps + 1,
+    };
     // The first step is not counted.
-    let mut times: Vec<f64> = steps[1..].iter().map(|step| step.seconds * 1e3).collect();
-    times.sort_by(f64::total_cmp);
-    let step_ms = times[times.len() / 2];
+    let steps = train_on_noise(&noise, &chosen.device)?.split_off(1);
+    let median_ms = |seconds: fn(&NoiseStep) -> f64| {
+        let mut times: Vec<f64> = steps.iter().map(|step| seconds(step) * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let step_ms = median_ms(|step| step.seconds);
+    let update_ms = median_ms(|step| step.update_seconds);
     if args.json {
         output::json(&json!({
-            "step_ms": step_ms, "device": chosen.name, "kernels": chosen.kernels,
-            "peak_memory_bytes": machine::peak_memory_bytes(),
+            "step_ms": step_ms, "update_ms": update_ms, "device": chosen.name,
+            "kernels": chosen.kernels(args.precision), "peak_memory_bytes": machine::peak_memory_bytes(),
         }))?;
     } else {
-        output::line(format!("{step_ms:.0} ms a step (median of {})", args.steps))?;
+        output::line(format!(
+            "{step_ms:.0} ms a step, {update_ms:.0} ms of it for the norm of the gradients and the update (medians of {})",
+            args.steps
+        ))?;
     }
     Ok(Outcome::Done)
 }

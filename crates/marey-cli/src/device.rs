@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use marey::burn::tensor::Device;
+use marey::{burn::tensor::Device, kernel::kernels_used, train::Precision};
 
 /// The `--device` argument.
 #[derive(Clone, Debug, Args)]
@@ -20,8 +20,13 @@ pub(crate) struct DeviceArg {
 pub(crate) struct Chosen {
     pub(crate) device: Device,
     pub(crate) name: String,
-    /// What computes on it, in words.
-    pub(crate) kernels: &'static str,
+}
+
+impl Chosen {
+    /// What computes on it at a precision, in words.
+    pub(crate) fn kernels(&self, precision: Precision) -> String {
+        kernels_used(precision.dtype(), &self.device)
+    }
 }
 
 impl DeviceArg {
@@ -56,18 +61,11 @@ impl DeviceArg {
                 self.device
             ),
         };
-        Ok(match kind {
-            "cpu" => Chosen {
-                device,
-                name: "cpu (Burn flex)".to_owned(),
-                kernels: marey::model::kernels(),
-            },
-            _ => Chosen {
-                device,
-                name: format!("{kind}:{index}"),
-                kernels: "Burn's own for the device",
-            },
-        })
+        let name = match kind {
+            "cpu" => "cpu (Burn flex)".to_owned(),
+            _ => format!("{kind}:{index}"),
+        };
+        Ok(Chosen { device, name })
     }
 }
 

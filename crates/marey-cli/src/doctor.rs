@@ -11,7 +11,7 @@ use marey::{
     burn::tensor::{Distribution, Tensor},
     clip::rng_for,
     model::{Arch, ModelConfig},
-    train::{OptimizerConfig, train_on_noise},
+    train::{NoiseConfig, OptimizerConfig, Precision, train_on_noise},
 };
 use serde::Serialize;
 
@@ -44,7 +44,8 @@ struct Findings {
     memory_available_bytes: Option<u64>,
     disk_free_bytes: Option<u64>,
     devices: Vec<&'static str>,
-    kernels: String,
+    /// What computes at each precision of training.
+    kernels: Vec<String>,
     codecs: Vec<Codec>,
     step: Step,
     advice: Vec<String>,
@@ -132,7 +133,9 @@ fn look(dir: &Path, chosen: &Chosen) -> Result<Findings> {
         memory_available_bytes,
         disk_free_bytes,
         devices: device::compiled_in(),
-        kernels: chosen.kernels.to_owned(),
+        kernels: Precision::ALL
+            .map(|precision| chosen.kernels(precision))
+            .to_vec(),
         codecs,
         step: step(chosen)?,
         advice,
@@ -165,7 +168,15 @@ fn step(chosen: &Chosen) -> Result<Step> {
         weight_decay: 0.0,
         momentum: 0.0,
     };
-    let steps = train_on_noise(&config, 2, dims, &optimizer, 2, &chosen.device)?;
+    let noise = NoiseConfig {
+        model: &config,
+        num_classes: 2,
+        dims,
+        optimizer: &optimizer,
+        precision: Precision::F32,
+        num_steps: 2,
+    };
+    let steps = train_on_noise(&noise, &chosen.device)?;
     Ok(Step {
         device: chosen.name.clone(),
         forward_ms,
@@ -201,10 +212,12 @@ fn print(findings: &Findings) -> Result<()> {
         ("memory", memory),
         ("disk", format!("{disk} free")),
         ("devices", findings.devices.join(", ")),
-        ("kernels", findings.kernels.clone()),
     ];
     for (name, value) in rows {
         output::line(format!("{name:<10}{value}"))?;
+    }
+    for kernels in &findings.kernels {
+        output::line(format!("{:<10}{kernels}", "computes"))?;
     }
     for codec in &findings.codecs {
         output::line(format!(

@@ -9,7 +9,7 @@ use marey::{
         Bootstrap, Curve, CurvePanel, DataSection, Origin, Report, Skipped, SplitCounts, classify,
     },
     infer::Judged,
-    train::{Recipe, Run},
+    train::{Precision, Recipe, Run},
 };
 
 use crate::{device::Chosen, machine};
@@ -62,8 +62,17 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
         report.curves = curves(run)?;
     }
     let mut facts = vec![("model".to_owned(), recipe.model.arch.name().to_owned())];
+    let mut kernels = evaluated.chosen.kernels(Precision::F32);
     if let Some(run) = evaluated.run {
+        let precision = recipe.train.precision;
         facts.push(("run".to_owned(), run.id()));
+        facts.push(("trained in".to_owned(), precision.name().to_owned()));
+        if precision != Precision::F32 {
+            kernels = format!(
+                "training: {}; judging: {kernels}",
+                evaluated.chosen.kernels(precision)
+            );
+        }
     }
     facts.push((
         "processor".to_owned(),
@@ -78,7 +87,7 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
         seed: recipe.train.seed,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         device: evaluated.chosen.name.clone(),
-        kernels: evaluated.chosen.kernels.to_owned(),
+        kernels,
         wall_time_sec: Some(wall_time.as_secs_f64()),
         peak_memory_bytes: machine::peak_memory_bytes(),
         facts,

@@ -234,6 +234,7 @@ impl Job<'_> {
             marey_version: env!("CARGO_PKG_VERSION").to_owned(),
             created: utc(SystemTime::now()),
             initial_weights: None,
+            precision: self.recipe.train.precision.name().to_owned(),
             data: DataSummary {
                 name: name.unwrap_or_default(),
                 train: num_items(Split::Train),
@@ -293,6 +294,11 @@ pub(crate) fn train_and_report(
     command: &str,
 ) -> Result<Outcome> {
     let started = Instant::now();
+    if !recipe.train.deterministic {
+        output::note(
+            "train.deterministic is false: this run can be resumed, but not to the same losses to the bit",
+        );
+    }
     let job = Job {
         recipe,
         data,
@@ -344,6 +350,12 @@ pub(crate) fn train_and_report(
         let name = "the same model and budget on single frames";
         let comparison = compare(name, &judged.scored, &baseline, &bootstrap(recipe))?;
         report.classification.comparisons.push(comparison);
+    }
+    let skipped = finished.trained.progress.skipped_steps;
+    if skipped > 0 {
+        let steps = finished.trained.progress.step;
+        let fact = format!("{skipped} of {steps}: a gradient was beyond f16");
+        report.origin.facts.push(("skipped steps".to_owned(), fact));
     }
     if finished.trained.select == Select::Best {
         report.chosen_epoch = finished.trained.best.map(|best| best.epoch as f64);

@@ -49,8 +49,16 @@ pub struct Provenance {
     /// Name of the weights file that training started from; `None` where it started from random weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_weights: Option<String>,
+    /// What activations were stored as in training, `f32`, `bf16` or `f16`. The weights are `f32`, and so is the
+    /// arithmetic of a prediction. Bundles that do not say so were trained in `f32`.
+    #[serde(default = "f32_name")]
+    pub precision: String,
     /// What it was trained on.
     pub data: DataSummary,
+}
+
+fn f32_name() -> String {
+    "f32".to_owned()
 }
 
 /// What a model was trained on.

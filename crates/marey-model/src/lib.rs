@@ -43,4 +43,4 @@ pub use bundle::Bundle;
 pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, Provenance, utc};
 pub use config::{Arch, HeadImport, ModelConfig};
 pub use error::{Error, ErrorKind};
-pub use model::{Model, kernels};
+pub use model::Model;

@@ -27,6 +27,9 @@ pub enum Model {
 impl Model {
     /// Logits: one value a class, before softmax.
     ///
+    /// The convolutions compute in the type of the clips, `f32`, `bf16` or `f16`, with weights and statistics in `f32`;
+    /// what follows the pooled feature computes in `f32`, and so are the logits.
+    ///
     /// # Shapes
     /// - `clips`: `[b, t, h, w, 3]`, any `t` from 1
     /// - output: `[b, k]`
@@ -107,14 +110,5 @@ impl Model {
             Self::R3d(_) => "fc.",
             Self::EfficientNetBiLstm(_) => "classifier.",
         }
-    }
-}
-
-/// The CPU kernels that compute here, in words.
-pub fn kernels() -> &'static str {
-    match marey_kernel::raw::Isa::best() {
-        marey_kernel::raw::Isa::Avx512 => "marey-kernel, AVX-512, f32",
-        marey_kernel::raw::Isa::Avx2 => "marey-kernel, AVX2, f32",
-        marey_kernel::raw::Isa::Portable => "marey-kernel, portable, f32",
     }
 }

@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::{module::Module, optim::ModuleOptimizer};
+use burn::module::Module;
 use marey_model::{Model, files};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Watch};
+use crate::{Error, LossScale, Optimizer, Watch};
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,12 @@ pub struct Progress {
     pub epochs_done: usize,
     /// Batches of the current epoch that are used up.
     pub batches_done: usize,
-    /// Optimiser steps made.
+    /// Optimiser steps made, skipped ones among them.
     pub step: usize,
+    /// Steps of these that were not applied, since a gradient was beyond `f16`.
+    pub skipped_steps: usize,
+    /// The factor on the loss, in `f16`.
+    pub loss_scale: Option<LossScale>,
     /// Sum of the losses of the current epoch's clips.
     pub epoch_loss: f64,
     /// Clips of the current epoch so far.
@@ -45,7 +49,7 @@ pub(crate) fn save(
     dir: &Path,
     name: &str,
     model: &Model,
-    optimizer: Option<&ModuleOptimizer>,
+    optimizer: Option<&Optimizer>,
     progress: &Progress,
 ) -> Result<(), Error> {
     let place = dir.join(name);
@@ -63,6 +67,7 @@ pub(crate) fn save(
                 .map_err(|error| failed(&error))?;
             if let Some(optimizer) = optimizer {
                 optimizer
+                    .module
                     .save(fresh.join("optimizer"))
                     .map_err(|error| failed(&error))?;
             }
@@ -77,10 +82,11 @@ pub(crate) fn save(
 pub(crate) fn load(
     path: &Path,
     model: Model,
-    optimizer: ModuleOptimizer,
-) -> Result<(Model, ModuleOptimizer, Progress), Error> {
+    mut optimizer: Optimizer,
+) -> Result<(Model, Optimizer, Progress), Error> {
     let model = load_model(path, model)?;
-    let optimizer = optimizer
+    optimizer.module = optimizer
+        .module
         .load(path.join("optimizer"))
         .map_err(|error| unusable(path, &error))?;
     let progress = path.join("progress.json");

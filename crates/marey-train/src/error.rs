@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Precision;
+
 /// Why training failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,9 +38,10 @@ pub enum Error {
     /// The loss or the gradient of a step was not a finite number; the step was not applied.
     #[error(
         "the {what} of step {step} (epoch {epoch}) is {value}; the step was not applied. Items of the batch: {}. \
-         Try a lower optimizer.lr, a longer schedule.warmup_epochs, a smaller train.clip_norm, and look at these items \
+         Try {}a lower optimizer.lr, a longer schedule.warmup_epochs, a smaller train.clip_norm, and look at these items \
          with `marey data probe`",
-        items.join(", ")
+        items.join(", "),
+        other_precision(*precision)
     )]
     NonFinite {
         /// `loss` or `gradient norm`.
@@ -49,6 +52,8 @@ pub enum Error {
         epoch: usize,
         /// What it was.
         value: f32,
+        /// The run's `train.precision`.
+        precision: Precision,
         /// Ids of the items of the batch.
         items: Vec<String>,
     },
@@ -61,6 +66,16 @@ pub enum Error {
     /// The figures could not be computed.
     #[error(transparent)]
     Eval(#[from] marey_eval::Error),
+}
+
+/// What to try first where numbers have less room than they could have.
+const fn other_precision(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "",
+        Precision::Bf16 => "train.precision = \"f32\", ",
+        // The scale of the loss has been lowered as far as it goes, or the forward pass itself is out of range.
+        Precision::F16 => "train.precision = \"bf16\" (f16 ends at 65504) or \"f32\", ",
+    }
 }
 
 impl Error {

@@ -36,6 +36,10 @@ mod noise;
 
 mod loss;
 
+mod precision;
+
+mod update;
+
 mod optimizer;
 
 mod schedule;
@@ -56,9 +60,10 @@ pub use checkpoint::Progress;
 pub use error::Error;
 pub use loss::{ClassWeights, LossConfig, cross_entropy};
 pub use monitor::{Best, Monitor, Watch};
-pub use noise::{NoiseStep, train_on_noise};
+pub use noise::{NoiseConfig, NoiseStep, train_on_noise};
 pub use observer::{Event, Observer, Silent};
-pub use optimizer::OptimizerConfig;
+pub use optimizer::{Optimizer, OptimizerConfig};
+pub use precision::{LossScale, Precision};
 pub use recipe::{EvalConfig, Recipe, Select, TaskConfig, TaskKind, TrainConfig};
 pub use run::{EpochRecord, EventLog, Run, StepRecord};
 pub use schedule::{Schedule, ScheduleConfig};

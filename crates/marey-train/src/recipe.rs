@@ -12,7 +12,7 @@ use marey_transform::{Augment, Preprocess};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, LossConfig, Monitor, OptimizerConfig, ScheduleConfig};
+use crate::{Error, LossConfig, Monitor, OptimizerConfig, Precision, ScheduleConfig};
 
 /// A full run configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -81,9 +81,17 @@ pub struct TrainConfig {
     /// Largest L2 norm of all gradients together; larger ones are scaled down to it (default: no limit).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// What activations and their gradients are stored as while training (default `"f32"`). Weights, statistics and
+    /// the optimiser stay in `f32`, and so does everything that judges or predicts.
+    #[serde(default)]
+    pub precision: Precision,
     /// Seed of everything random (default 0).
     #[serde(default)]
     pub seed: u64,
+    /// Whether the CPU's kernels add up in a fixed order (default true). `false` may be faster; then the same recipe
+    /// gives other last bits each time, and a resumed run is not the uninterrupted one.
+    #[serde(default = "yes")]
+    pub deterministic: bool,
     /// Threads that read and prepare clips (default 2). They change the speed only, never a clip.
     #[serde(default = "two")]
     pub workers: usize,
@@ -148,6 +156,10 @@ const fn one() -> usize {
 
 const fn two() -> usize {
     2
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Recipe {
@@ -418,6 +430,9 @@ mod tests {
                 "did you mean `epochs`?",
             ),
             (SMALL, &["train.batchsize=3"], "did you mean `batch`?"),
+            // A misspelt value.
+            (SMALL, &["train.precision=fp16"], "did you mean `f16`?"),
+            (SMALL, &["train.precision=bfloat16"], "did you mean `bf16`?"),
             // A key of another kind of optimiser.
             (
                 SMALL,

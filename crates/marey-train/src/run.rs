@@ -116,8 +116,12 @@ pub struct StepRecord {
     pub loss: f32,
     /// Learning rate.
     pub lr: f64,
-    /// L2 norm of all gradients before clipping.
+    /// L2 norm of all gradients before clipping; not finite where the step was skipped.
     pub grad_norm: f32,
+    /// The factor on the loss, in `f16`.
+    pub loss_scale: Option<f32>,
+    /// Whether the step was not applied, since a gradient was beyond `f16`.
+    pub is_skipped: bool,
     /// Clips a second since the step before.
     pub clips_per_sec: f64,
 }
@@ -198,23 +202,26 @@ impl Metrics {
             loss,
             lr,
             grad_norm,
+            loss_scale,
+            is_skipped,
             clips_per_sec,
         } = *record;
-        self.jsonl.write(
-            &json!({
-                "kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "grad_norm": grad_norm,
-                "clips_per_s": rounded(clips_per_sec),
-            })
-            .to_string(),
-        )?;
-        self.curves(
-            step,
-            &[
-                ("train/loss_step", loss),
-                ("train/lr", lr as f32),
-                ("train/grad_norm", grad_norm),
-            ],
-        )
+        // JSON has no infinity: the norm of a skipped step is null.
+        let mut line = json!({
+            "kind": "step", "step": step, "epoch": epoch, "loss": loss, "lr": lr, "grad_norm": grad_norm,
+            "clips_per_s": rounded(clips_per_sec),
+        });
+        let mut curves = vec![("train/loss_step", loss), ("train/lr", lr as f32)];
+        if !is_skipped {
+            curves.push(("train/grad_norm", grad_norm));
+        }
+        if let Some(scale) = loss_scale {
+            line["loss_scale"] = json!(scale);
+            line["skipped"] = json!(is_skipped);
+            curves.push(("train/loss_scale", scale));
+        }
+        self.jsonl.write(&line.to_string())?;
+        self.curves(step, &curves)
     }
 
     pub(crate) fn epoch(&mut self, record: &EpochRecord) -> Result<(), Error> {
@@ -364,6 +371,8 @@ mod tests {
             loss: 0.1,
             lr: 0.01,
             grad_norm: 1.0,
+            loss_scale: None,
+            is_skipped: false,
             clips_per_sec: 3.0,
         }
     }

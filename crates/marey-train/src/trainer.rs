@@ -3,6 +3,8 @@
 //! Everything random in a step is drawn from (seed, epoch, item) by the loader and from (seed, step) by the device, so a
 //! run that goes on from a checkpoint makes the very steps that the uninterrupted run would have made.
 
+mod step;
+
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
@@ -11,22 +13,17 @@ use std::{
 
 use burn::{
     module::Module,
-    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer},
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
 };
 use marey_clip::rng_for;
-use marey_data::{Batch, Dataset, Loader, Order, Split};
+use marey_data::{Dataset, Loader, Order, Split};
+use marey_kernel::{SumOrder, kernels_used, set_sum_order};
 use marey_model::Model;
-use rand::RngCore;
 use serde_json::json;
 
 use crate::{
-    Best, EpochRecord, Error, Event, EventLog, Observer, Progress, Recipe, Run, Schedule, Select,
-    StepRecord, checkpoint,
-    loss::cross_entropy,
-    optimizer::{global_norm, scale},
-    run::Metrics,
-    validate::validate,
+    Best, EpochRecord, Error, Event, EventLog, Observer, Optimizer, Progress, Recipe, Run,
+    Schedule, Select, checkpoint, run::Metrics, validate::validate,
 };
 
 /// Purposes of [`rng_for`] in this crate; the loader has its own.
@@ -87,7 +84,8 @@ pub struct Trained {
 
 /// Trains the recipe's model.
 ///
-/// `device` is a plain device; autodiff is turned on here and nowhere else.
+/// `device` is a plain device; autodiff is turned on here and nowhere else. The order in which the CPU's kernels add up
+/// ([`TrainConfig::deterministic`](crate::TrainConfig::deterministic)) is set for the whole process.
 ///
 /// # Errors
 /// When an item cannot be read (and the data's policy is to stop), a loss or gradient is not finite, or something cannot
@@ -107,7 +105,7 @@ struct Trainer<'a> {
     setup: &'a Setup<'a>,
     /// `None` only while the optimiser holds it.
     model: Option<Model>,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     schedule: Schedule,
     class_weights: Option<Tensor<1>>,
     progress: Progress,
@@ -133,7 +131,10 @@ impl<'a> Trainer<'a> {
                 .model
                 .build(setup.dataset.classes.len(), &mut rng, &device)?;
         let mut optimizer = recipe.optimizer.init();
-        let mut progress = Progress::default();
+        let mut progress = Progress {
+            loss_scale: recipe.train.precision.loss_scale(),
+            ..Progress::default()
+        };
         let last = checkpoint::find(&setup.run.checkpoints(), "last");
         if let (Start::Resume, Some(path)) = (start, last) {
             (model, optimizer, progress) = checkpoint::load(&path, model, optimizer)?;
@@ -153,9 +154,20 @@ impl<'a> Trainer<'a> {
         );
         let metrics = Metrics::open(setup.run, progress.step, progress.epochs_done)?;
         let mut log = EventLog::open(setup.run)?;
+        set_sum_order(if recipe.train.deterministic {
+            SumOrder::Fixed
+        } else {
+            SumOrder::Free
+        });
+        let precision = recipe.train.precision;
         log.write(
             "start",
-            &json!({ "step": progress.step, "epochs_done": progress.epochs_done }),
+            &json!({
+                "step": progress.step, "epochs_done": progress.epochs_done, "precision": precision,
+                "kernels": kernels_used(precision.dtype(), &device),
+                // Whether this run can be repeated and resumed to the bit, as far as Marey's kernels decide it.
+                "deterministic": recipe.train.deterministic,
+            }),
         )?;
         if let Some(import) = import {
             log.write("weights", &json!({ "import": import.to_string() }))?;
@@ -255,114 +267,6 @@ impl<'a> Trainer<'a> {
         let clips_per_sec = (self.progress.epoch_clips - clips_before) as f64 / seconds;
         self.end_epoch(clips_per_sec, observer)?;
         Ok(true)
-    }
-
-    /// One optimiser step over the mean loss of the clips of `batches`.
-    fn step(&mut self, batches: Vec<Batch>, started: &mut Instant) -> Result<StepRecord, Error> {
-        let recipe = self.setup.recipe;
-        let clips: usize = batches.iter().map(|batch| batch.targets.len()).sum();
-        let model = self
-            .model
-            .take()
-            .expect("the model is put back at the end of every step");
-        let items = batches
-            .iter()
-            .flat_map(|batch| &batch.items)
-            .copied()
-            .collect::<Vec<_>>();
-        let mut accumulator = GradientsAccumulator::new();
-        let mut losses = Vec::with_capacity(batches.len());
-        for (idx, batch) in batches.into_iter().enumerate() {
-            self.device.seed(
-                rng_for(
-                    recipe.train.seed,
-                    self.progress.step as u64,
-                    idx as u64,
-                    STEP,
-                )
-                .next_u64(),
-            );
-            // Each clip of the step weighs alike, however the loader cut the batches.
-            let share = batch.targets.len() as f64 / clips as f64;
-            let loss = self.loss(&model, batch).mul_scalar(share);
-            losses.push(loss.clone().inner());
-            accumulator.accumulate(&model, GradientsParams::from_grads(loss.backward(), &model));
-        }
-        let grads = accumulator.grads();
-        let (loss, grad_norm) = self.check_finite(&model, losses, &grads, &items)?;
-        let grads = match recipe.train.clip_norm {
-            Some(limit) if grad_norm > limit => scale(&model, grads, limit / grad_norm),
-            _ => grads,
-        };
-        let lr = self.schedule.lr(self.progress.step);
-        self.model = Some(self.optimizer.step(lr, model, grads));
-        let clips_per_sec = clips as f64 / started.elapsed().as_secs_f64();
-        *started = Instant::now();
-        let epoch = self.progress.epochs_done + 1;
-        let record = StepRecord {
-            step: self.progress.step,
-            epoch,
-            loss,
-            lr,
-            grad_norm,
-            clips_per_sec,
-        };
-        self.progress.step += 1;
-        self.progress.epoch_clips += clips;
-        self.progress.epoch_loss += f64::from(loss) * clips as f64;
-        Ok(record)
-    }
-
-    fn loss(&self, model: &Model, batch: Batch) -> Tensor<1> {
-        let recipe = self.setup.recipe;
-        let targets: Vec<i32> = batch.targets.iter().map(|&target| target as i32).collect();
-        let targets = Tensor::<1, Int>::from_data(
-            TensorData::new(targets, [batch.targets.len()]),
-            &self.device,
-        );
-        let input = recipe
-            .preprocess
-            .to_input(batch.pixels, batch.dims, &self.device);
-        cross_entropy(
-            model.forward(input),
-            targets,
-            self.class_weights.as_ref(),
-            recipe.loss.label_smoothing,
-        )
-    }
-
-    /// The step's loss and gradient norm, read back in one go before anything is applied: a step that is not finite
-    /// must not touch the weights, which is worth one wait for the device a step.
-    fn check_finite(
-        &self,
-        model: &Model,
-        losses: Vec<Tensor<1>>,
-        grads: &GradientsParams,
-        items: &[usize],
-    ) -> Result<(f32, f32), Error> {
-        let loss = Tensor::cat(losses, 0).sum();
-        let norm = global_norm(model, grads).expect("a model has parameters that get a gradient");
-        let values = Tensor::cat(vec![loss, norm.inner()], 0)
-            .into_data()
-            .try_into_vec::<f32>();
-        let values = values.expect("losses and norms are f32");
-        for (what, &value) in ["loss", "gradient norm"].into_iter().zip(&values) {
-            if !value.is_finite() {
-                let (step, epoch) = (self.progress.step, self.progress.epochs_done + 1);
-                let items = items
-                    .iter()
-                    .map(|&idx| self.setup.dataset.items[idx].id.clone())
-                    .collect();
-                return Err(Error::NonFinite {
-                    what,
-                    step,
-                    epoch,
-                    value,
-                    items,
-                });
-            }
-        }
-        Ok((values[0], values[1]))
     }
 
     fn end_epoch(&mut self, clips_per_sec: f64, observer: &mut dyn Observer) -> Result<(), Error> {

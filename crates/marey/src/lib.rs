@@ -6,6 +6,7 @@
 //! | [`media`] | opens videos, image folders, arrays and recordings |
 //! | [`transform`] | from clips to model input |
 //! | [`data`] | manifests, splits, the packed store, the loader |
+//! | [`kernel`] | what computes on the CPU, and which of it runs |
 //! | [`model`] | layers, architectures, weights, bundles |
 //! | [`train`] | recipes, the loop, run folders |
 //! | [`infer`] | bundles at work |
@@ -29,6 +30,7 @@ pub use marey_clip as clip;
 pub use marey_data as data;
 pub use marey_eval as eval;
 pub use marey_infer as infer;
+pub use marey_kernel as kernel;
 pub use marey_media as media;
 pub use marey_model as model;
 pub use marey_train as train;

@@ -11,6 +11,9 @@ mod road;
 /// Killed or interrupted in the middle of an epoch, a run goes on to the same losses, to the bit.
 mod resume;
 
+/// Training in half precision: it learns, resumes, and says what ran and what was skipped.
+mod precision;
+
 /// What a user gets wrong: one clear error, exit code 2, nothing half-written.
 mod bad_input;
 

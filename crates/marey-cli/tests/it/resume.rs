@@ -9,7 +9,7 @@ use std::{
 use crate::harness::{Project, losses, marey, run, stderr};
 
 /// Starts a training and waits until `metrics.jsonl` holds `lines` lines.
-fn start_until(project: &Project, runs: &str, changes: &[&str], lines: usize) -> Child {
+pub(crate) fn start_until(project: &Project, runs: &str, changes: &[&str], lines: usize) -> Child {
     let mut child = marey()
         .args(project.train_args(runs, changes))
         .stdout(Stdio::null())
@@ -45,7 +45,8 @@ fn num_lines(path: &Path) -> usize {
     fs::read_to_string(path).map_or(0, |text| text.lines().count())
 }
 
-fn resume(project: &Project, runs: &str) {
+/// Goes on with the run in `runs`, which must succeed.
+pub(crate) fn resume(project: &Project, runs: &str) {
     let dir = project.arg(&format!("{runs}/small-1"));
     let output = run(&["train", "--resume", &dir]);
     assert!(output.status.success(), "{}", stderr(&output));

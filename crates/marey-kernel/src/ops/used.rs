@@ -3,7 +3,7 @@
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device};
 
-use crate::raw::Isa;
+use crate::raw::{Isa, conv::Bf16};
 
 /// The kernels that compute convolutions, norms and pools of activations of type `dtype` on `device`, in words.
 ///
@@ -13,6 +13,11 @@ pub fn kernels_used(dtype: DType, device: &Device) -> String {
     let is_cpu = matches!(plain.as_dispatch(), DispatchDevice::Flex(_));
     match (is_cpu, dtype) {
         (true, DType::F32) => format!("Marey's CPU kernels, f32, {}", Isa::best().name()),
+        (true, DType::BF16) => format!("Marey's CPU kernels, bf16, {}", Bf16::best().name()),
+        (true, DType::F16) => {
+            let isa = Isa::best().name();
+            format!("Marey's CPU kernels, f16 in memory, computed as f32, {isa}")
+        }
         _ => format!("Burn's own operations, {}", dtype.name()),
     }
 }
@@ -24,12 +29,18 @@ mod tests {
     #[test]
     fn each_type_is_named_with_what_computes_it() {
         for device in [Device::flex(), Device::flex().autodiff()] {
-            let f32 = kernels_used(DType::F32, &device);
-            assert!(f32.starts_with("Marey's CPU kernels, f32, "), "{f32}");
-            assert!(f32.ends_with(Isa::best().name()), "{f32}");
+            for (dtype, set) in [
+                (DType::F32, Isa::best().name()),
+                (DType::BF16, Bf16::best().name()),
+                (DType::F16, Isa::best().name()),
+            ] {
+                let used = kernels_used(dtype, &device);
+                let start = format!("Marey's CPU kernels, {}", dtype.name());
+                assert!(used.starts_with(&start) && used.ends_with(set), "{used}");
+            }
             assert_eq!(
-                kernels_used(DType::F16, &device),
-                "Burn's own operations, f16"
+                kernels_used(DType::F64, &device),
+                "Burn's own operations, f64"
             );
         }
     }

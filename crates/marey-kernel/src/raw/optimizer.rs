@@ -91,7 +91,7 @@ pub fn adamw(
         "an optimiser step on tensors of different sizes"
     );
     let factors = AdamWFactors::of(step);
-    let (parameter, moments) = (Shared::new(parameter), moments.map(|m| Shared::new(m)));
+    let (parameter, moments) = (Shared::new(parameter), moments.map(Shared::new));
     for_each_task(len.div_ceil(BLOCK), |task| {
         let start = task * BLOCK;
         let len = BLOCK.min(len - start);

@@ -139,7 +139,7 @@ impl EfficientNetConfig {
     }
 }
 
-/// A feature for each picture.
+/// A feature for each picture, in `f32` whatever the type of the pictures.
 #[derive(Module, Debug)]
 pub struct EfficientNet {
     conv_stem: Conv2d,
@@ -164,7 +164,8 @@ impl EfficientNet {
             .iter()
             .flatten()
             .fold(x, |x, block| block.forward(x)); // [b, h / 32, w / 32, 320]
-        global_average(self.bn2.forward(self.conv_head.forward(x)))
+        let x = self.bn2.forward(self.conv_head.forward(x));
+        global_average(x)
     }
 }
 

@@ -93,7 +93,7 @@ impl R3d {
         self.fc.forward(self.dropout.forward(self.features(clips)))
     }
 
-    /// What the classifier sees.
+    /// What the classifier sees, in `f32` whatever the type of the clips.
     ///
     /// # Shapes
     /// - `clips`: `[b, t, h, w, 3]`

@@ -40,11 +40,12 @@ impl DropPath {
             return x;
         }
         let kept = 1.0 - self.probability;
-        let mask = Tensor::random(
+        let mask = Tensor::<4>::random(
             [x.dims()[0], 1, 1, 1],
             Distribution::Bernoulli(kept),
             &x.device(),
         );
+        let mask = mask.cast(x.dtype());
         x * mask / kept
     }
 }

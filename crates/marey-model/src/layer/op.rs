@@ -40,6 +40,8 @@ pub struct PoolWindow {
 
 /// Convolution over `[t, h, w]`; `groups` divides the input and output channels, and equals both where it is depthwise.
 ///
+/// It computes in the type of `x`, which is also that of the output; weight and bias may stay in `f32`.
+///
 /// # Shapes
 /// - `x`: `[b, t, h, w, i]`
 /// - `weight`: `[o, kt, kh, kw, i / g]`, `bias`: `[o]`
@@ -76,7 +78,10 @@ pub fn conv(
         marey_kernel::conv3d(x, weight, options)
     };
     match bias {
-        Some(bias) => y + bias.unsqueeze(),
+        Some(bias) => {
+            let bias = bias.cast(y.dtype());
+            y + bias.unsqueeze()
+        }
         None => y,
     }
 }

@@ -28,6 +28,7 @@ fn bundle(seed: u64) -> Bundle {
         marey_version: "0.1.0".into(),
         created: "2026-11-23T05:30:00Z".into(),
         initial_weights: None,
+        precision: "bf16".into(),
         data: DataSummary {
             name: "motion".into(),
             train: 8,

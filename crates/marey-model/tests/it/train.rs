@@ -1,10 +1,10 @@
 //! Every architecture learns, and follows from its seed.
 
 use burn::{
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     nn::loss::CrossEntropyLossConfig,
     optim::{GradientsParams, SgdConfig},
-    tensor::{Device, Int, Tensor},
+    tensor::{DType, Device, Int, Tensor},
 };
 use marey_clip::rng_for;
 use marey_model::{Arch, Model, ModelConfig};
@@ -55,6 +55,66 @@ fn a_step_against_the_gradient_makes_the_loss_smaller() {
         model = optimizer.step(1e-2, model, grads);
         let (before, after) = (values(before)[0], values(loss(&model))[0]);
         assert!(after < before, "{arch}: {after} after {before}");
+    }
+}
+
+/// All gradients of a model in a row.
+struct Gradients<'a> {
+    grads: &'a GradientsParams,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor for Gradients<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            assert_eq!(grad.dtype(), DType::F32, "the type of a weight's gradient");
+            self.values.extend(values(grad));
+        }
+    }
+}
+
+#[test]
+fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
+    let device = Device::flex().autodiff();
+    for arch in Arch::ALL {
+        let model = model(arch, 1, &device);
+        let run = |dtype: DType| {
+            // The loss is scaled as `f16` needs it.
+            let logits = model.forward(clips([4, 4, 64, 64, 3], &device).cast(dtype));
+            assert_eq!(logits.dtype(), DType::F32, "{arch} {dtype:?}");
+            let targets = Tensor::<1, Int>::from_data([0, 1, 2, 0], &device);
+            let loss = CrossEntropyLossConfig::new()
+                .init(&device)
+                .forward(logits.clone(), targets);
+            let grads = GradientsParams::from_grads((loss * 1024.0).backward(), &model);
+            let mut gradients = Gradients {
+                grads: &grads,
+                values: Vec::new(),
+            };
+            model.visit(&mut gradients);
+            (values(logits), gradients.values)
+        };
+        let (logits, gradients) = run(DType::F32);
+        // Roundings of 2^-9 and 2^-12 that a deep network with norms over a small batch multiplies.
+        for (dtype, tolerance) in [(DType::BF16, 0.5), (DType::F16, 0.2)] {
+            let half = run(dtype);
+            for (name, a, b) in [
+                ("logits", &half.0, &logits),
+                ("gradients", &half.1, &gradients),
+            ] {
+                let norm = |values: &mut dyn Iterator<Item = f32>| {
+                    values.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+                };
+                let distance = norm(&mut a.iter().zip(b).map(|(a, b)| a - b));
+                let error = distance / norm(&mut b.iter().copied());
+                assert!(
+                    error < tolerance,
+                    "{arch} {dtype:?}: {name} are off by {error:.3}"
+                );
+                // What is computed in another type is not the same to the bit.
+                assert!(error > 0.0, "{arch} {dtype:?}: {name}");
+            }
+        }
     }
 }
 

@@ -43,6 +43,15 @@ impl Bf16 {
         *BEST.get_or_init(|| Self::available()[0])
     }
 
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amx => "AMX",
+            Self::Avx512 => "AVX-512 BF16",
+            Self::Wide(isa) => isa.name(),
+        }
+    }
+
     /// All that this machine can run, fastest first.
     pub fn available() -> Vec<Self> {
         let mut sets = vec![];
