@@ -185,8 +185,11 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                 if J < (PIXELS - 1) * STRIDE + LEN && run.inside >> J & 1 == 1 {
                     let input: V = E::load(x.wrapping_add(J * args.x_step));
                     for k in 0..LEN {
-                        if J >= k && (J - k) % STRIDE == 0 && (J - k) / STRIDE < PIXELS {
-                            let i = (J - k) / STRIDE;
+                        let Some(ahead) = usize::checked_sub(J, k) else {
+                            continue;
+                        };
+                        let i = ahead / STRIDE;
+                        if ahead.is_multiple_of(STRIDE) && i < PIXELS {
                             sums[i] = input.mul_add(weights[k], sums[i]);
                         }
                     }
