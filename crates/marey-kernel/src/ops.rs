@@ -11,6 +11,8 @@ mod autodiff;
 pub(crate) mod conv;
 mod element;
 mod flex;
+pub(crate) mod linear;
+pub(crate) mod lstm;
 mod memory;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
@@ -22,6 +24,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Tensor};
 
+use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Activation, Conv3dOptions};
 use norm::NormOptions;
@@ -79,6 +82,13 @@ pub(crate) trait VideoOps: Backend {
 
     /// [`crate::global_average`].
     fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// [`crate::lstm`].
+    fn lstm(
+        inputs: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        order: TimeOrder,
+    ) -> FloatTensor<Self>;
 
     /// [`crate::channel_scale`], with `f32` factors.
     fn channel_scale(x: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self>;

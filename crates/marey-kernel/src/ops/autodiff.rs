@@ -11,9 +11,11 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::VideoOps;
 use super::flex::{self, dense, dims};
+use super::lstm::Recurrence;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
-use super::{pool, scale};
+use super::{lstm, pool, scale};
+use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
@@ -123,6 +125,22 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((x_dims, dtype), y),
             OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn lstm(
+        inputs: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        order: TimeOrder,
+    ) -> FloatTensor<Self> {
+        let prepared = LstmBackward
+            .prepare::<C>([inputs.node(), weights.node()])
+            .compute_bound();
+        let (states, recurrence) =
+            lstm::run(inputs.into_primitive(), weights.into_primitive(), order);
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(recurrence, states),
+            OpsKind::UnTracked(prepared) => prepared.finish(states),
         }
     }
 
@@ -260,6 +278,24 @@ impl Backward<Flex, 2> for Conv3dBackward {
         if let Some(node) = weights_node {
             let dw = flex::conv3d_backward_weights(&x, &dy, &shape);
             grads.register::<Flex>(node.id, dw);
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::lstm`] in the inputs and the recurrent weights.
+#[derive(Debug)]
+struct LstmBackward;
+
+impl Backward<Flex, 2> for LstmBackward {
+    type State = Recurrence;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dstates = dense(grads.consume::<Flex>(&ops.node));
+        let gradients = ops.state.backward(&dstates);
+        for (node, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
         }
     }
 }

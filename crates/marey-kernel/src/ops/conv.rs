@@ -67,12 +67,15 @@ pub fn conv3d_fused(
 }
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
-fn takes(x: &Tensor<5>, weights: &Tensor<5>) -> bool {
+pub(super) fn takes(x: &Tensor<5>, weights: &Tensor<5>) -> bool {
     has_activation_kernels(x) && has_kernels(weights)
 }
 
 /// `values` in the type of `x`.
-fn in_type_of<const D: usize, const E: usize>(x: &Tensor<D>, values: Tensor<E>) -> Tensor<E> {
+pub(super) fn in_type_of<const D: usize, const E: usize>(
+    x: &Tensor<D>,
+    values: Tensor<E>,
+) -> Tensor<E> {
     if values.dtype() == x.dtype() {
         values
     } else {
@@ -86,6 +89,7 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
         Activation::Identity => x,
         Activation::Relu => activation::relu(x),
         Activation::Silu => activation::silu(x),
+        Activation::Sigmoid => activation::sigmoid(x),
     }
 }
 

@@ -9,8 +9,9 @@ use super::element::{elements_of, filled_with, with_element};
 use super::memory::bytes_of;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
-use super::{pool, scale};
+use super::{lstm, pool, scale};
 use crate::raw::conv::{self, Epilogue, Sets};
+use crate::raw::lstm::TimeOrder;
 use crate::raw::memory::Buffer;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
@@ -152,6 +153,11 @@ impl VideoOps for Flex {
 
     fn global_average(x: FlexTensor) -> FlexTensor {
         pool::flex::global_average(x)
+    }
+
+    fn lstm(inputs: FlexTensor, weights: FlexTensor, order: TimeOrder) -> FlexTensor {
+        let (states, _) = lstm::run(inputs, weights, order);
+        states
     }
 
     fn channel_scale(x: FlexTensor, scale: FlexTensor) -> FlexTensor {

@@ -12,6 +12,8 @@ pub enum Activation {
     Relu,
     /// `x / (1 + exp(-x))`, also called swish; NaN stays NaN, and infinities stay infinite.
     Silu,
+    /// `1 / (1 + exp(-x))`; NaN stays NaN.
+    Sigmoid,
 }
 
 impl Activation {
@@ -27,6 +29,7 @@ impl Activation {
                 Self::Identity => x,
                 Self::Relu => V::splat(0.0).max(x),
                 Self::Silu => x.div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))),
+                Self::Sigmoid => sigmoid(x),
             }
         }
     }
@@ -43,11 +46,14 @@ impl Activation {
                 Self::Identity => gradient,
                 Self::Relu => x.keep_above(V::splat(0.0), gradient),
                 Self::Silu => {
-                    let one = V::splat(1.0);
-                    let sigmoid = one.div(one.add(exp(V::splat(0.0).sub(x))));
+                    let sigmoid = sigmoid(x);
                     // s + x s (1 - s)
-                    let slope = x.mul(sigmoid).mul_add(one.sub(sigmoid), sigmoid);
+                    let slope = x.mul(sigmoid).mul_add(V::splat(1.0).sub(sigmoid), sigmoid);
                     gradient.mul(slope)
+                }
+                Self::Sigmoid => {
+                    let sigmoid = sigmoid(x);
+                    gradient.mul(sigmoid.mul(V::splat(1.0).sub(sigmoid)))
                 }
             }
         }
@@ -60,7 +66,34 @@ impl Activation {
             Self::Relu if x < 0.0 => 0.0,
             Self::Relu => x,
             Self::Silu => x / (1.0 + (-x).exp()),
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         }
+    }
+}
+
+/// `1 / (1 + exp(-x))`.
+///
+/// # Safety
+/// The machine has the instructions of `V`.
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<V: Vector>(x: V) -> V {
+    // SAFETY: the caller has the instructions of `V`.
+    unsafe {
+        let one = V::splat(1.0);
+        one.div(one.add(exp(V::splat(0.0).sub(x))))
+    }
+}
+
+/// The hyperbolic tangent, to an absolute error of some 1e-7.
+///
+/// # Safety
+/// The machine has the instructions of `V`.
+#[inline(always)]
+pub(crate) unsafe fn tanh<V: Vector>(x: V) -> V {
+    // SAFETY: the caller has the instructions of `V`.
+    unsafe {
+        let two = V::splat(2.0);
+        sigmoid(x.mul(two)).mul_add(two, V::splat(-1.0))
     }
 }
 

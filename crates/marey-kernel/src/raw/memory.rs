@@ -7,8 +7,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::element::Element;
 
@@ -21,18 +21,69 @@ const PAGE: usize = 4096;
 /// holds many different multiples of it.
 const SKEW_STEP: usize = 13 * ALIGNMENT;
 
-/// Bytes that the pool holds back at most; what comes beyond is freed.
-const MAX_KEPT_BYTES: usize = 2 << 30;
-
-/// Free buffers, by growing size.
-static POOL: Mutex<Kept> = Mutex::new(Kept {
-    buffers: Vec::new(),
-    bytes: 0,
+/// Free buffers, and what is in use.
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    kept: Vec::new(),
+    kept_bytes: 0,
+    used_bytes: 0,
+    most_used_bytes: 0,
 });
 
-struct Kept {
-    buffers: Vec<Block>,
-    bytes: usize,
+struct Pool {
+    /// Free buffers, by growing size.
+    kept: Vec<Block>,
+    kept_bytes: usize,
+    used_bytes: usize,
+    /// The most that was in use at a time.
+    most_used_bytes: usize,
+}
+
+impl Pool {
+    /// A free buffer of at least `bytes`, if one is kept, and it is not much larger: such are left for
+    /// those who need them.
+    fn take(&mut self, bytes: usize) -> Option<Block> {
+        let at = self.kept.partition_point(|block| block.bytes < bytes);
+        let block = self.kept.get(at)?;
+        (block.bytes <= bytes + bytes / 8).then(|| {
+            let block = self.kept.remove(at);
+            self.kept_bytes -= block.bytes;
+            self.count(block.bytes);
+            block
+        })
+    }
+
+    /// Counts `bytes` as used.
+    fn count(&mut self, bytes: usize) {
+        self.used_bytes += bytes;
+        self.most_used_bytes = self.most_used_bytes.max(self.used_bytes);
+    }
+
+    /// Takes out what must go so that all buffers together are not much larger than the most that was
+    /// ever in use: sizes that are no longer asked for. The largest go first, of which few do.
+    fn shrink(&mut self) -> Vec<Block> {
+        let limit = self.most_used_bytes + self.most_used_bytes / 4;
+        let mut surplus = vec![];
+        while self.kept_bytes + self.used_bytes > limit {
+            let Some(block) = self.kept.pop() else {
+                break;
+            };
+            self.kept_bytes -= block.bytes;
+            surplus.push(block);
+        }
+        surplus
+    }
+
+    fn keep(&mut self, block: Block) {
+        self.used_bytes -= block.bytes;
+        self.kept_bytes += block.bytes;
+        let at = self.kept.partition_point(|other| other.bytes < block.bytes);
+        self.kept.insert(at, block);
+    }
+}
+
+fn pool() -> MutexGuard<'static, Pool> {
+    // The pool is changed in steps that do not panic.
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One allocation.
@@ -94,22 +145,17 @@ impl<E: Element> Buffer<E> {
     pub fn take(len: usize) -> Self {
         // Whole kilobytes: sizes that differ by a little share buffers.
         let bytes = (len * size_of::<E>()).next_multiple_of(1024).max(1024);
-        let kept = {
-            let mut pool = POOL
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let at = pool.buffers.partition_point(|block| block.bytes < bytes);
-            // A buffer much larger than asked for is left for those who need it.
-            let fits = pool
-                .buffers
-                .get(at)
-                .is_some_and(|block| block.bytes <= bytes + bytes / 8);
-            fits.then(|| {
-                let block = pool.buffers.remove(at);
-                pool.bytes -= block.bytes;
-                block
-            })
+        let (kept, surplus) = {
+            let mut pool = pool();
+            match pool.take(bytes) {
+                Some(block) => (Some(block), vec![]),
+                None => {
+                    pool.count(bytes);
+                    (None, pool.shrink())
+                }
+            }
         };
+        surplus.into_iter().for_each(Block::free);
         Self {
             block: Some(kept.unwrap_or_else(|| Block::new(bytes))),
             len,
@@ -150,19 +196,7 @@ impl<E: Element> Buffer<E> {
 impl<E: Element> Drop for Buffer<E> {
     fn drop(&mut self) {
         let block = self.block.take().expect("dropped once");
-        let mut pool = POOL
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if pool.bytes + block.bytes > MAX_KEPT_BYTES {
-            drop(pool);
-            block.free();
-        } else {
-            pool.bytes += block.bytes;
-            let at = pool
-                .buffers
-                .partition_point(|other| other.bytes < block.bytes);
-            pool.buffers.insert(at, block);
-        }
+        pool().keep(block);
     }
 }
 
@@ -185,12 +219,11 @@ impl<E: Element> std::ops::DerefMut for Buffer<E> {
 
 /// Gives the memory that no buffer uses back to the system.
 pub fn release_kept_memory() {
-    let mut pool = POOL
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    pool.bytes = 0;
-    let blocks = std::mem::take(&mut pool.buffers);
-    drop(pool);
+    let blocks = {
+        let mut pool = pool();
+        (pool.kept_bytes, pool.most_used_bytes) = (0, pool.used_bytes);
+        std::mem::take(&mut pool.kept)
+    };
     blocks.into_iter().for_each(Block::free);
 }
 
@@ -207,6 +240,39 @@ mod tests {
         assert_eq!((start as usize % ALIGNMENT, size), (0, len));
         drop(first);
         assert_eq!(Buffer::<f32>::take(len - 3).as_ptr(), start);
+    }
+
+    /// On a pool of its own, because other tests use the process's.
+    #[test]
+    fn sizes_that_are_no_longer_asked_for_go() {
+        let mut pool = Pool {
+            kept: vec![],
+            kept_bytes: 0,
+            used_bytes: 0,
+            most_used_bytes: 0,
+        };
+        let fresh = |pool: &mut Pool, bytes| {
+            assert!(pool.take(bytes).is_none(), "{bytes} are not kept");
+            pool.count(bytes);
+            let surplus: usize = pool.shrink().into_iter().map(|block| block.bytes).sum();
+            (Block::new(bytes), surplus)
+        };
+        let (first, _) = fresh(&mut pool, 8192);
+        pool.keep(first);
+        // A tenth less takes the same one, half of it does not: and the larger one is in the way.
+        let first = pool
+            .take(7400)
+            .expect("one that is a little larger is kept");
+        pool.keep(first);
+        let (second, surplus) = fresh(&mut pool, 4096);
+        assert_eq!((surplus, pool.kept_bytes), (8192, 0));
+        pool.keep(second);
+        let second = pool.take(4096).expect("it was kept");
+        assert_eq!(
+            (pool.kept_bytes, pool.used_bytes, pool.most_used_bytes),
+            (0, 4096, 8192)
+        );
+        pool.keep(second);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Activations are dense channels-last `[batch, t, h, w, channels]`; a 2-D one has `t = 1`.
 
 pub mod conv;
+pub mod lstm;
 pub mod memory;
 pub mod norm;
 pub mod optimizer;

@@ -392,7 +392,12 @@ mod tests {
 
     #[test]
     fn forward_and_gradients_agree_with_differences() {
-        for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Silu,
+            Activation::Sigmoid,
+        ] {
             for (rows, channels) in [(6, 1), (7, 3), (600, 5), (33, 16), (40, 37), (9, 64)] {
                 check(rows, channels, activation);
             }

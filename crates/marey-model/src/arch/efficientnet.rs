@@ -5,11 +5,7 @@
 
 use burn::{
     module::Module,
-    tensor::{
-        Device, Tensor,
-        activation::{sigmoid, silu},
-        assert_shape,
-    },
+    tensor::{Device, Tensor, assert_shape},
 };
 use marey_kernel::channel_scale;
 
@@ -320,10 +316,10 @@ impl SqueezeExcite {
     fn new([channels, reduced]: [usize; 2], init: &mut Init<'_>, device: &Device) -> Self {
         Self {
             conv_reduce: ConvConfig::new(channels, reduced, [1; 2])
-                .with_bias()
+                .with_bias(Activation::Silu)
                 .init(init, device),
             conv_expand: ConvConfig::new(reduced, channels, [1; 2])
-                .with_bias()
+                .with_bias(Activation::Sigmoid)
                 .init(init, device),
         }
     }
@@ -331,8 +327,7 @@ impl SqueezeExcite {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [b, _, _, c] = x.dims();
         let mean = global_average(x.clone()).reshape([b, 1, 1, c]);
-        let reduced = silu(self.conv_reduce.forward(mean));
-        let gate = sigmoid(self.conv_expand.forward(reduced)).reshape([b, c]);
-        channel_scale(x.unsqueeze_dim(1), gate).squeeze_dim(1)
+        let gate = self.conv_expand.forward(self.conv_reduce.forward(mean));
+        channel_scale(x.unsqueeze_dim(1), gate.reshape([b, c])).squeeze_dim(1)
     }
 }

@@ -6,7 +6,7 @@ use burn::{
 };
 
 use super::{
-    Init,
+    Activation, Init,
     init::constant,
     op::{self, Window},
 };
@@ -21,6 +21,7 @@ pub struct ConvConfig<const S: usize> {
     padding: [usize; S],
     groups: usize,
     has_bias: bool,
+    activation: Activation,
 }
 
 impl<const S: usize> ConvConfig<S> {
@@ -35,6 +36,7 @@ impl<const S: usize> ConvConfig<S> {
             padding,
             groups: 1,
             has_bias: false,
+            activation: Activation::Identity,
         }
     }
 
@@ -59,10 +61,10 @@ impl<const S: usize> ConvConfig<S> {
         self
     }
 
-    /// The same with a bias a channel.
+    /// The same with a bias a channel, and a function of each value after it.
     #[must_use]
-    pub const fn with_bias(mut self) -> Self {
-        self.has_bias = true;
+    pub const fn with_bias(mut self, activation: Activation) -> Self {
+        (self.has_bias, self.activation) = (true, activation);
         self
     }
 
@@ -104,6 +106,7 @@ impl ConvConfig<2> {
             bias,
             window,
             groups: self.groups,
+            activation: self.activation,
         }
     }
 }
@@ -133,6 +136,7 @@ impl ConvConfig<3> {
             bias,
             window,
             groups: self.groups,
+            activation: self.activation,
         }
     }
 }
@@ -145,6 +149,8 @@ pub struct Conv2d {
     #[module(skip)]
     window: Window,
     groups: usize,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl Conv2d {
@@ -160,7 +166,8 @@ impl Conv2d {
         assert_shape!(x, [_, _, _, channels]);
         let weight = self.weight.val().reshape([o, 1, kh, kw, i_group]);
         let bias = self.bias.as_ref().map(Param::val);
-        op::conv(x.unsqueeze_dim(1), weight, bias, self.window, self.groups).squeeze_dim(1)
+        let x = x.unsqueeze_dim(1);
+        op::conv(x, weight, bias, self.activation, self.window, self.groups).squeeze_dim(1)
     }
 }
 
@@ -172,6 +179,8 @@ pub struct Conv3d {
     #[module(skip)]
     window: Window,
     groups: usize,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl Conv3d {
@@ -185,6 +194,7 @@ impl Conv3d {
         let channels = self.weight.dims()[4] * self.groups;
         assert_shape!(x, [_, _, _, _, channels]);
         let bias = self.bias.as_ref().map(Param::val);
-        op::conv(x, self.weight.val(), bias, self.window, self.groups)
+        let weight = self.weight.val();
+        op::conv(x, weight, bias, self.activation, self.window, self.groups)
     }
 }

@@ -2,10 +2,10 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, module},
+    tensor::{Device, Tensor},
 };
 
-use super::{Init, init::constant};
+use super::{Init, init::constant, op};
 
 /// How a [`Linear`] starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +54,6 @@ impl Linear {
     /// # Panics
     /// If `i` is not the configured number of values.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.val().transpose(), Some(self.bias.val()))
+        op::linear(x, self.weight.val(), self.bias.val())
     }
 }

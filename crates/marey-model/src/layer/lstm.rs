@@ -5,14 +5,11 @@
 use burn::{
     module::{Module, Param},
     nn::{Dropout, DropoutConfig},
-    tensor::{
-        Device, Tensor,
-        activation::{sigmoid, tanh},
-        module,
-    },
+    tensor::{Device, Tensor},
 };
+use marey_kernel::TimeOrder;
 
-use super::Init;
+use super::{Init, op};
 
 /// Layers of two LSTMs each, one forward and one backward in time.
 #[derive(Module, Debug)]
@@ -55,8 +52,8 @@ impl BiLstm {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let last = self.layers.len().saturating_sub(1);
         self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
-            let forward = layer.forward.run(x.clone(), Order::Forward);
-            let y = Tensor::cat(vec![forward, layer.reverse.run(x, Order::Backward)], 2);
+            let forward = layer.forward.run(x.clone(), TimeOrder::Forward);
+            let y = Tensor::cat(vec![forward, layer.reverse.run(x, TimeOrder::Backward)], 2);
             if idx < last {
                 self.dropout.forward(y)
             } else {
@@ -70,12 +67,6 @@ impl BiLstm {
 struct Layer {
     forward: Direction,
     reverse: Direction,
-}
-
-#[derive(Clone, Copy)]
-enum Order {
-    Forward,
-    Backward,
 }
 
 /// One LSTM; its gates lie in the order input, forget, cell, output.
@@ -99,38 +90,11 @@ impl Direction {
     }
 
     /// `[b, t, d]` to the states `[b, t, n]`, which stand in the order of `x` whatever the order they were made in.
-    fn run(&self, x: Tensor<3>, order: Order) -> Tensor<3> {
-        let [_, t, _] = x.dims();
-        let n = self.weight_hh.dims()[1];
+    fn run(&self, x: Tensor<3>, order: TimeOrder) -> Tensor<3> {
         // What does not depend on the state: one matrix product for all frames.
         let bias = self.bias_ih.val() + self.bias_hh.val();
-        let inputs = module::linear(x, self.weight_ih.val().transpose(), Some(bias));
-        let weight_hh = self.weight_hh.val().transpose();
-        let mut states = Vec::with_capacity(t);
-        // The state and the cell; both are zero before the first frame.
-        let mut memory: Option<(Tensor<2>, Tensor<2>)> = None;
-        for step in 0..t {
-            let at = match order {
-                Order::Forward => step,
-                Order::Backward => t - 1 - step,
-            };
-            let mut gates = inputs.clone().narrow(1, at, 1).squeeze_dim::<2>(1);
-            if let Some((state, _)) = &memory {
-                gates = gates + state.clone().matmul(weight_hh.clone());
-            }
-            let gate = |idx: usize| gates.clone().narrow(1, idx * n, n);
-            let mut cell = sigmoid(gate(0)) * tanh(gate(2));
-            if let Some((_, before)) = memory {
-                cell = cell + sigmoid(gate(1)) * before;
-            }
-            let state = sigmoid(gate(3)) * tanh(cell.clone());
-            states.push(state.clone());
-            memory = Some((state, cell));
-        }
-        if matches!(order, Order::Backward) {
-            states.reverse();
-        }
-        Tensor::stack(states, 1)
+        let inputs = op::linear(x, self.weight_ih.val(), bias);
+        marey_kernel::lstm(inputs, self.weight_hh.val(), order)
     }
 }
 

@@ -4,7 +4,9 @@
 //! kernels that work channels last; on every other device `marey-kernel` calls Burn's own operations.
 
 use burn::tensor::Tensor;
-use marey_kernel::{Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics};
+use marey_kernel::{
+    Activation, Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics,
+};
 
 /// Where a convolution's kernel sits on `[t, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub struct PoolWindow {
     pub padding: [usize; 3],
 }
 
-/// Convolution over `[t, h, w]`; `groups` divides the input and output channels, and equals both where it is depthwise.
+/// Convolution over `[t, h, w]`, and an activation where there is a bias; `groups` divides the input and output channels, and equals both where it is depthwise.
 ///
 /// It computes in the type of `x`, which is also that of the output; weight and bias may stay in `f32`.
 ///
@@ -53,6 +55,7 @@ pub fn conv(
     x: Tensor<5>,
     weight: Tensor<5>,
     bias: Option<Tensor<1>>,
+    activation: Activation,
     window: Window,
     groups: usize,
 ) -> Tensor<5> {
@@ -78,11 +81,14 @@ pub fn conv(
         marey_kernel::conv3d(x, weight, options)
     };
     match bias {
-        Some(bias) => {
-            let bias = bias.cast(y.dtype());
-            y + bias.unsqueeze()
+        Some(bias) => marey_kernel::bias_activation(y, bias, activation),
+        None => {
+            assert!(
+                activation == Activation::Identity,
+                "an activation of a convolution comes with its bias; others belong to the norm"
+            );
+            y
         }
-        None => y,
     }
 }
 
@@ -138,6 +144,22 @@ pub fn batch_norm_train(
 fn as_pixels(x: Tensor<2>) -> Tensor<5> {
     let [n, c] = x.dims();
     x.reshape([n, 1, 1, 1, c])
+}
+
+/// A linear map of the last axis; `weight` is `[o, i]`, as PyTorch stores it.
+///
+/// # Shapes
+/// - `x`: `[.., i]`
+/// - output: `[.., o]`
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    let mut dims = x.dims();
+    let inputs = dims[D - 1];
+    let rows = dims[..D - 1].iter().product();
+    dims[D - 1] = bias.dims()[0];
+    marey_kernel::linear(x.reshape([rows, inputs]), weight, bias).reshape(dims)
 }
 
 /// Largest value of each window, a channel at a time.
@@ -229,7 +251,14 @@ mod tests {
         device.seed(1);
         let x = Tensor::<5>::random(x_dims, Distribution::Uniform(-1.0, 1.0), &device);
         let weight = Tensor::<5>::random(w_dims, Distribution::Uniform(-1.0, 1.0), &device);
-        let y = conv(x.clone(), weight.clone(), None, window, groups);
+        let y = conv(
+            x.clone(),
+            weight.clone(),
+            None,
+            Activation::Identity,
+            window,
+            groups,
+        );
         let dims = y.dims();
         let [x, weight, y] =
             [x, weight, y].map(|tensor| tensor.into_data().try_into_vec::<f32>().expect("f32"));

@@ -26,6 +26,7 @@ macro_rules! with_constant_activation {
             Activation::Identity => $self.$method::<$V>(Activation::Identity),
             Activation::Relu => $self.$method::<$V>(Activation::Relu),
             Activation::Silu => $self.$method::<$V>(Activation::Silu),
+            Activation::Sigmoid => $self.$method::<$V>(Activation::Sigmoid),
         }
     };
 }

@@ -1,0 +1,391 @@
+//! The recurrence of an LSTM (Hochreiter and Schmidhuber, 1997) over all frames, forward and backward.
+//!
+//! Gates lie in PyTorch's order: input, forget, cell, output. What does not depend on the state (the
+//! product of the inputs with their weights, and the biases) comes from outside, as does its gradient.
+
+use super::activation::{sigmoid, tanh};
+use super::conv::{self, Epilogue, Sets};
+use super::element::Element;
+use super::memory::Buffer;
+use super::shape::{Conv3dOptions, Conv3dShape};
+use super::simd::{Job, Vector};
+
+/// The order in which frames are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeOrder {
+    /// From the first on.
+    Forward,
+    /// From the last back.
+    Backward,
+}
+
+/// Sizes of a recurrence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LstmShape {
+    /// Clips.
+    pub batch: usize,
+    /// Frames; at least one.
+    pub frames: usize,
+    /// Width of the state.
+    pub width: usize,
+    /// Which frame comes first.
+    pub order: TimeOrder,
+}
+
+/// What a backward pass needs, and the result: rows of one frame after the other, `[t, b, ..]`.
+#[derive(Clone, Debug)]
+pub struct LstmMemory {
+    /// Gates behind their activations, `[t, b, 4 * width]`.
+    gates: Vec<f32>,
+    /// `[t, b, width]`.
+    cells: Vec<f32>,
+    /// `[t, b, width]`.
+    states: Vec<f32>,
+}
+
+impl LstmShape {
+    /// Frames in the order in which they are read.
+    fn frames_in_order(&self) -> impl DoubleEndedIterator<Item = usize> {
+        let (frames, order) = (self.frames, self.order);
+        (0..frames).map(move |step| match order {
+            TimeOrder::Forward => step,
+            TimeOrder::Backward => frames - 1 - step,
+        })
+    }
+
+    /// The frame that is read before `frame`.
+    fn before(&self, frame: usize) -> Option<usize> {
+        match self.order {
+            TimeOrder::Forward => frame.checked_sub(1),
+            TimeOrder::Backward => (frame + 1 < self.frames).then_some(frame + 1),
+        }
+    }
+
+    /// The product of `rows` states with the recurrent weights, as a convolution of single pixels.
+    fn product(&self, rows: usize) -> Conv3dShape {
+        let weights = [4 * self.width, 1, 1, 1, self.width];
+        Conv3dShape::new(
+            [rows, 1, 1, 1, self.width],
+            weights,
+            Conv3dOptions::default(),
+        )
+    }
+
+    fn state_len(&self) -> usize {
+        self.batch * self.width
+    }
+}
+
+/// The states of all frames, `[b, t, width]`, from `inputs` `[b, t, 4 * width]` and the recurrent weights
+/// `[4 * width, width]`. State and cell are zero before the first frame.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn forward(
+    sets: Sets,
+    shape: &LstmShape,
+    inputs: &[f32],
+    weights: &[f32],
+    states: &mut [f32],
+) -> LstmMemory {
+    let (len, row) = (shape.state_len(), 4 * shape.width);
+    assert!(
+        inputs.len() == 4 * len * shape.frames && states.len() == len * shape.frames,
+        "{} inputs and {} states do not fit {shape:?}",
+        inputs.len(),
+        states.len()
+    );
+    let mut memory = LstmMemory {
+        gates: vec![0.0; 4 * len * shape.frames],
+        cells: vec![0.0; len * shape.frames],
+        states: vec![0.0; len * shape.frames],
+    };
+    for frame in shape.frames_in_order() {
+        let gates = &mut memory.gates[4 * len * frame..][..4 * len];
+        let mut cell_before = Buffer::<f32>::take(len);
+        match shape.before(frame) {
+            Some(before) => {
+                let state = &memory.states[len * before..][..len];
+                conv::forward(
+                    sets,
+                    &shape.product(shape.batch),
+                    state,
+                    weights,
+                    Epilogue::default(),
+                    gates,
+                );
+                cell_before.copy_from_slice(&memory.cells[len * before..][..len]);
+            }
+            None => cell_before.fill(0.0),
+        }
+        for (clip, gates) in gates.chunks_exact_mut(row).enumerate() {
+            let inputs = &inputs[(clip * shape.frames + frame) * row..][..row];
+            gates
+                .iter_mut()
+                .zip(inputs)
+                .for_each(|(gate, input)| *gate += input);
+            let at = len * frame + clip * shape.width;
+            let job = Cell {
+                gates,
+                cell_before: &cell_before[clip * shape.width..][..shape.width],
+                cell: &mut memory.cells[at..at + shape.width],
+                state: &mut memory.states[at..at + shape.width],
+            };
+            // SAFETY: the set is available; the slices have the lengths that the job says.
+            unsafe { sets.isa.run(job) };
+            let to = &mut states[(clip * shape.frames + frame) * shape.width..][..shape.width];
+            to.copy_from_slice(&memory.states[at..at + shape.width]);
+        }
+    }
+    memory
+}
+
+/// Gradients of the inputs `[b, t, 4 * width]` and of the recurrent weights, from those of the states.
+///
+/// # Panics
+/// If a length does not fit the shape.
+pub fn backward(
+    sets: Sets,
+    shape: &LstmShape,
+    weights: &[f32],
+    memory: &LstmMemory,
+    dstates: &[f32],
+    dinputs: &mut [f32],
+    dweights: &mut [f32],
+) {
+    let (len, width, row) = (shape.state_len(), shape.width, 4 * shape.width);
+    assert!(
+        dstates.len() == len * shape.frames && dinputs.len() == 4 * len * shape.frames,
+        "{} gradients of states and {} of inputs do not fit {shape:?}",
+        dstates.len(),
+        dinputs.len()
+    );
+    // Behind the last frame nothing comes back. Rows of dgates are `[t, b]`, as those of the memory.
+    let (mut dstate, mut dcell) = (vec![0.0f32; len], vec![0.0f32; len]);
+    let mut dgates = Buffer::<f32>::take(4 * len * shape.frames);
+    let zeros = vec![0.0f32; len];
+    for frame in shape.frames_in_order().rev() {
+        let cell_before = match shape.before(frame) {
+            Some(before) => &memory.cells[len * before..][..len],
+            None => &zeros,
+        };
+        let dgates = &mut dgates[4 * len * frame..][..4 * len];
+        for (clip, dgates) in dgates.chunks_exact_mut(row).enumerate() {
+            let (at, of_clip) = (len * frame + clip * width, clip * width..(clip + 1) * width);
+            let dstate = &mut dstate[of_clip.clone()];
+            let given = &dstates[(clip * shape.frames + frame) * width..][..width];
+            dstate
+                .iter_mut()
+                .zip(given)
+                .for_each(|(sum, value)| *sum += value);
+            let job = CellGradient {
+                gates: &memory.gates[4 * at..4 * at + row],
+                cell: &memory.cells[at..at + width],
+                cell_before: &cell_before[of_clip.clone()],
+                dstate,
+                dcell: &mut dcell[of_clip],
+                dgates,
+            };
+            // SAFETY: the set is available; the slices have the lengths that the job says.
+            unsafe { sets.isa.run(job) };
+            dinputs[(clip * shape.frames + frame) * row..][..row].copy_from_slice(dgates);
+        }
+        if shape.before(frame).is_some() {
+            conv::backward_data(
+                sets,
+                &shape.product(shape.batch),
+                dgates,
+                weights,
+                &mut dstate,
+            );
+        }
+    }
+    // States before each frame, beside the gradients of the gates that they went into.
+    let mut states_before = Buffer::<f32>::take(len * shape.frames);
+    for (frame, to) in states_before.chunks_exact_mut(len).enumerate() {
+        match shape.before(frame) {
+            Some(before) => to.copy_from_slice(&memory.states[len * before..][..len]),
+            None => to.fill(0.0),
+        }
+    }
+    let product = shape.product(shape.batch * shape.frames);
+    conv::backward_weights(sets, &product, &states_before, &dgates, dweights);
+}
+
+/// One frame of one clip: `width` cells; gates are four times as many, and become their activations.
+struct Cell<'a> {
+    gates: &'a mut [f32],
+    cell_before: &'a [f32],
+    cell: &'a mut [f32],
+    state: &'a mut [f32],
+}
+
+impl Job for Cell<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let width = self.cell.len();
+        for at in (0..width).step_by(V::LANES) {
+            let len = V::LANES.min(width - at);
+            // SAFETY: `len` elements of each quarter of the gates and of the cells.
+            unsafe {
+                let gate = |idx: usize| self.gates.as_ptr().add(idx * width + at);
+                let input = sigmoid(f32::load_part::<V>(gate(0), len));
+                let forget = sigmoid(f32::load_part::<V>(gate(1), len));
+                let candidate = tanh(f32::load_part::<V>(gate(2), len));
+                let output = sigmoid(f32::load_part::<V>(gate(3), len));
+                let before = f32::load_part::<V>(self.cell_before.as_ptr().add(at), len);
+                let cell = forget.mul_add(before, input.mul(candidate));
+                let gates = self.gates.as_mut_ptr();
+                for (idx, value) in [input, forget, candidate, output].into_iter().enumerate() {
+                    f32::store_part(value, gates.add(idx * width + at), len);
+                }
+                f32::store_part(cell, self.cell.as_mut_ptr().add(at), len);
+                f32::store_part(output.mul(tanh(cell)), self.state.as_mut_ptr().add(at), len);
+            }
+        }
+    }
+}
+
+/// The gradients of one frame of one clip. `dcell` is that of the cell by way of the next frame, and becomes
+/// that of the cell before.
+struct CellGradient<'a> {
+    gates: &'a [f32],
+    cell: &'a [f32],
+    cell_before: &'a [f32],
+    dstate: &'a [f32],
+    dcell: &'a mut [f32],
+    dgates: &'a mut [f32],
+}
+
+impl Job for CellGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let width = self.cell.len();
+        for at in (0..width).step_by(V::LANES) {
+            let len = V::LANES.min(width - at);
+            // SAFETY: `len` elements of each quarter of the gates and of all others.
+            unsafe {
+                let one = V::splat(1.0);
+                let load = |from: *const f32| f32::load_part::<V>(from.add(at), len);
+                let gate = |idx: usize| load(self.gates.as_ptr().add(idx * width));
+                let [input, forget, candidate, output] = [gate(0), gate(1), gate(2), gate(3)];
+                let dstate = load(self.dstate.as_ptr());
+                let squashed = tanh(load(self.cell.as_ptr()));
+                let slope = one.sub(squashed.mul(squashed));
+                let dcell = dstate.mul(output).mul_add(slope, load(self.dcell.as_ptr()));
+                let of_sigmoid = |value: V, gradient: V| gradient.mul(value).mul(one.sub(value));
+                let gradients = [
+                    of_sigmoid(input, dcell.mul(candidate)),
+                    of_sigmoid(forget, dcell.mul(load(self.cell_before.as_ptr()))),
+                    dcell.mul(input).mul(one.sub(candidate.mul(candidate))),
+                    of_sigmoid(output, dstate.mul(squashed)),
+                ];
+                for (idx, value) in gradients.into_iter().enumerate() {
+                    f32::store_part(value, self.dgates.as_mut_ptr().add(idx * width + at), len);
+                }
+                f32::store_part(dcell.mul(forget), self.dcell.as_mut_ptr().add(at), len);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference::noise;
+    use super::*;
+
+    /// States in `f64`, by the formulas.
+    fn reference(shape: &LstmShape, inputs: &[f64], weights: &[f64]) -> Vec<f64> {
+        let (n, frames) = (shape.width, shape.frames);
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let mut states = vec![0.0; shape.batch * frames * n];
+        for clip in 0..shape.batch {
+            let (mut state, mut cell) = (vec![0.0; n], vec![0.0; n]);
+            for frame in shape.frames_in_order() {
+                let gate = |idx: usize| {
+                    let own = inputs[(clip * frames + frame) * 4 * n + idx];
+                    own + (0..n).map(|j| weights[idx * n + j] * state[j]).sum::<f64>()
+                };
+                let gates: Vec<f64> = (0..4 * n).map(gate).collect();
+                for j in 0..n {
+                    cell[j] = sigmoid(gates[n + j]) * cell[j]
+                        + sigmoid(gates[j]) * gates[2 * n + j].tanh();
+                }
+                for j in 0..n {
+                    state[j] = sigmoid(gates[3 * n + j]) * cell[j].tanh();
+                    states[(clip * frames + frame) * n + j] = state[j];
+                }
+            }
+        }
+        states
+    }
+
+    #[test]
+    fn states_and_gradients_agree_with_the_formulas() {
+        for (batch, frames, width) in [(1, 1, 1), (2, 3, 5), (3, 4, 16), (2, 5, 19)] {
+            for order in [TimeOrder::Forward, TimeOrder::Backward] {
+                check(&LstmShape {
+                    batch,
+                    frames,
+                    width,
+                    order,
+                });
+            }
+        }
+    }
+
+    fn check(shape: &LstmShape) {
+        let len = shape.state_len() * shape.frames;
+        let data = [noise(4 * len, 1), noise(4 * shape.width * shape.width, 2)];
+        let wide = data
+            .each_ref()
+            .map(|v| v.iter().map(|v| 2.0 * f64::from(*v)).collect::<Vec<f64>>());
+        let data = wide
+            .each_ref()
+            .map(|v| v.iter().map(|v| *v as f32).collect::<Vec<f32>>());
+        let dstates = noise(len, 3);
+        let loss = |inputs: &[f64], weights: &[f64]| {
+            let states = reference(shape, inputs, weights);
+            states
+                .iter()
+                .zip(&dstates)
+                .map(|(y, dy)| y * f64::from(*dy))
+                .sum::<f64>()
+        };
+        let want = reference(shape, &wide[0], &wide[1]);
+        for isa in super::super::Isa::available() {
+            let sets = Sets::of(isa);
+            let fresh = |len: usize| vec![f32::NAN; len];
+            let mut states = fresh(len);
+            let memory = forward(sets, shape, &data[0], &data[1], &mut states);
+            for (got, want) in states.iter().zip(&want) {
+                assert!(
+                    (f64::from(*got) - want).abs() < 2e-6,
+                    "{isa:?} {shape:?}: {got}, not {want}"
+                );
+            }
+            let mut gradients = data.each_ref().map(|v| fresh(v.len()));
+            let [dinputs, dweights] = &mut gradients;
+            backward(sets, shape, &data[1], &memory, &dstates, dinputs, dweights);
+            for which in 0..2 {
+                for at in (0..data[which].len()).step_by(data[which].len() / 9 + 1) {
+                    let shifted = |by: f64| {
+                        let mut moved = wide.clone();
+                        moved[which][at] += by;
+                        loss(&moved[0], &moved[1])
+                    };
+                    let want = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
+                    let got = f64::from(gradients[which][at]);
+                    assert!(
+                        (got - want).abs() < 2e-5,
+                        "{isa:?} {shape:?} {which} {at}: {got}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+}
