@@ -17,7 +17,7 @@ use marey::{
     infer::{Judged, Predictor, Task, judge},
     media::OpenOptions,
     model::{Bundle, Card, DataSummary, Provenance, files::write_whole, utc},
-    train::{Ending, EventLog, Recipe, Run, Select, Setup, Start, Trained, train},
+    train::{Ending, EventLog, Progress, Recipe, Run, Select, Setup, Start, Trained, train},
 };
 use serde_json::json;
 
@@ -294,11 +294,6 @@ pub(crate) fn train_and_report(
     command: &str,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    if !recipe.train.deterministic {
-        output::note(
-            "train.deterministic is false: this run can be resumed, but not to the same losses to the bit",
-        );
-    }
     let job = Job {
         recipe,
         data,
@@ -351,12 +346,10 @@ pub(crate) fn train_and_report(
         let comparison = compare(name, &judged.scored, &baseline, &bootstrap(recipe))?;
         report.classification.comparisons.push(comparison);
     }
-    let skipped = finished.trained.progress.skipped_steps;
-    if skipped > 0 {
-        let steps = finished.trained.progress.step;
-        let fact = format!("{skipped} of {steps}: a gradient was beyond f16");
-        report.origin.facts.push(("skipped steps".to_owned(), fact));
-    }
+    report
+        .origin
+        .facts
+        .extend(skipped_steps(&finished.trained.progress));
     if finished.trained.select == Select::Best {
         report.chosen_epoch = finished.trained.best.map(|best| best.epoch as f64);
     }
@@ -366,6 +359,17 @@ pub(crate) fn train_and_report(
         &judged.scored,
         finished.trained.progress.seconds,
     )
+}
+
+/// The steps that were not applied, for the report, where there are any.
+fn skipped_steps(progress: &Progress) -> Option<(String, String)> {
+    let Progress {
+        step,
+        skipped_steps,
+        ..
+    } = progress;
+    let fact = format!("{skipped_steps} of {step}: a gradient was beyond f16");
+    (*skipped_steps > 0).then(|| ("skipped steps".to_owned(), fact))
 }
 
 /// The same recipe on clips of one frame, in the folder `single-frame` of the run: its scores of the same items.

@@ -70,6 +70,11 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         }
     };
     output::note(format!("run {}", run.dir().display()));
+    if !recipe.train.deterministic {
+        output::note(
+            "train.deterministic is false: this run can be resumed, but not to the same losses to the bit",
+        );
+    }
     train_and_report(
         &recipe,
         &data,

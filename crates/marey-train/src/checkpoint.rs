@@ -12,7 +12,7 @@ use burn::module::Module;
 use marey_model::{Model, files};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, LossScale, Optimizer, Watch};
+use crate::{Error, LossScale, Optimizer, Precision, Watch};
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,16 @@ pub struct Progress {
     pub watch: Watch,
     /// Seconds of training so far.
     pub seconds: f64,
+}
+
+impl Progress {
+    /// Before the first step.
+    pub(crate) fn fresh(precision: Precision) -> Self {
+        Self {
+            loss_scale: precision.loss_scale(),
+            ..Self::default()
+        }
+    }
 }
 
 /// The folder `name` of the checkpoints in `dir`, as far as it can be used.

@@ -7,6 +7,7 @@ use std::{fs, path::Path};
 
 use marey_clip::Sampling;
 use marey_data::DataConfig;
+use marey_kernel::SumOrder;
 use marey_model::ModelConfig;
 use marey_transform::{Augment, Preprocess};
 use schemars::JsonSchema;
@@ -119,6 +120,17 @@ pub struct TrainConfig {
     /// Optimiser steps between two lines of `metrics.jsonl` (default 1).
     #[serde(default = "one")]
     pub log_steps: usize,
+}
+
+impl TrainConfig {
+    /// How the CPU's kernels may add up.
+    pub(crate) const fn sum_order(&self) -> SumOrder {
+        if self.deterministic {
+            SumOrder::Fixed
+        } else {
+            SumOrder::Free
+        }
+    }
 }
 
 /// Which weights of a run become its bundle.

@@ -17,7 +17,7 @@ use burn::{
 };
 use marey_clip::rng_for;
 use marey_data::{Dataset, Loader, Order, Split};
-use marey_kernel::{SumOrder, kernels_used, set_sum_order};
+use marey_kernel::{kernels_used, set_sum_order};
 use marey_model::Model;
 use serde_json::json;
 
@@ -131,10 +131,7 @@ impl<'a> Trainer<'a> {
                 .model
                 .build(setup.dataset.classes.len(), &mut rng, &device)?;
         let mut optimizer = recipe.optimizer.init();
-        let mut progress = Progress {
-            loss_scale: recipe.train.precision.loss_scale(),
-            ..Progress::default()
-        };
+        let mut progress = Progress::fresh(recipe.train.precision);
         let last = checkpoint::find(&setup.run.checkpoints(), "last");
         if let (Start::Resume, Some(path)) = (start, last) {
             (model, optimizer, progress) = checkpoint::load(&path, model, optimizer)?;
@@ -154,18 +151,13 @@ impl<'a> Trainer<'a> {
         );
         let metrics = Metrics::open(setup.run, progress.step, progress.epochs_done)?;
         let mut log = EventLog::open(setup.run)?;
-        set_sum_order(if recipe.train.deterministic {
-            SumOrder::Fixed
-        } else {
-            SumOrder::Free
-        });
+        set_sum_order(recipe.train.sum_order());
         let precision = recipe.train.precision;
         log.write(
             "start",
             &json!({
                 "step": progress.step, "epochs_done": progress.epochs_done, "precision": precision,
                 "kernels": kernels_used(precision.dtype(), &device),
-                // Whether this run can be repeated and resumed to the bit, as far as Marey's kernels decide it.
                 "deterministic": recipe.train.deterministic,
             }),
         )?;
