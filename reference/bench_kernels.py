@@ -1,12 +1,14 @@
 """Times marey-kernel against PyTorch, in turn, and writes a table in Markdown.
 
     cargo build --release -p marey-kernel --example serve_kernels
-    python reference/bench_kernels.py [--kind conv,depthwise,norm,maxpool] [--filter TEXT]
+    python reference/bench_kernels.py [--group r3d_18,depthwise] [--filter TEXT] [--dtype bf16]
 
-Best of many short runs, taken alternately, so that both sides see the same machine. PyTorch runs in
-both of its layouts where it has two; the ratio is its better time over ours. Its allocator is told
-to keep pages, and ours writes into the same output each time, so neither side pays page faults.
-Inputs lie in the layout each side wants; no layout conversion is in any number.
+The cases come from the binary (crates/marey-kernel/benches/kernels/cases.rs), so both sides run one table. Best of many
+short runs, taken alternately, so that both sides see the same machine. PyTorch runs in both of its layouts; the ratio
+is its better time over ours: above 1 we are faster. Its allocator is told to keep pages, and ours writes into the same
+output each time, so neither side pays page faults. Inputs lie in the layout each side wants; no layout conversion is in
+any number. With `--dtype bf16` activations are bf16 on both sides; PyTorch's convolution weights are bf16 too, ours are
+f32 and converted in each call, as the master weights of mixed precision are.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
     keep = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "8589934592",
@@ -26,81 +29,43 @@ import torch.nn.functional as F
 
 
 CLOCK = time.perf_counter
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
-def conv(cin, cout, size, kernel, stride=(1, 1, 1), batch=2, dilation=1, groups=1):
-    padding = tuple(k // 2 if i == 0 else k // 2 * dilation for i, k in enumerate(kernel))
-    return dict(n=batch, cin=cin, cout=cout, size=size, kernel=kernel, stride=stride,
-                padding=padding, dilation=dilation, groups=groups)
+class Case:
+    """A line of what examples/serve_kernels.rs writes at start."""
 
-
-# (name, geometry, times it occurs in one R3D-18, 0 for none)
-R3D = [
-    ("stem 3x7x7 s122 3-64 16x112", conv(3, 64, (16, 112, 112), (3, 7, 7), (1, 2, 2)), 1),
-    ("layer1 3x3x3 64 16x56", conv(64, 64, (16, 56, 56), (3, 3, 3)), 4),
-    ("layer2 3x3x3 s2 64-128", conv(64, 128, (16, 56, 56), (3, 3, 3), (2, 2, 2)), 1),
-    ("layer2 1x1x1 s2 64-128", conv(64, 128, (16, 56, 56), (1, 1, 1), (2, 2, 2)), 1),
-    ("layer2 3x3x3 128 8x28", conv(128, 128, (8, 28, 28), (3, 3, 3)), 3),
-    ("layer3 3x3x3 s2 128-256", conv(128, 256, (8, 28, 28), (3, 3, 3), (2, 2, 2)), 1),
-    ("layer3 1x1x1 s2 128-256", conv(128, 256, (8, 28, 28), (1, 1, 1), (2, 2, 2)), 1),
-    ("layer3 3x3x3 256 4x14", conv(256, 256, (4, 14, 14), (3, 3, 3)), 3),
-    ("layer4 3x3x3 s2 256-512", conv(256, 512, (4, 14, 14), (3, 3, 3), (2, 2, 2)), 1),
-    ("layer4 1x1x1 s2 256-512", conv(256, 512, (4, 14, 14), (1, 1, 1), (2, 2, 2)), 1),
-    ("layer4 3x3x3 512 2x7", conv(512, 512, (2, 7, 7), (3, 3, 3)), 3),
-]
-OTHER = [
-    ("2-D 3x3 64 56", conv(64, 64, (1, 56, 56), (1, 3, 3), batch=16), 0),
-    ("2-D 1x1 256-64 56", conv(256, 64, (1, 56, 56), (1, 1, 1), batch=16), 0),
-    ("2-D 1x1 24-144 56", conv(24, 144, (1, 56, 56), (1, 1, 1), batch=16), 0),
-    ("2-D 1x1 1152-192 7", conv(1152, 192, (1, 7, 7), (1, 1, 1), batch=64), 0),
-    ("2-D 3x3 s2 128-256 28", conv(128, 256, (1, 28, 28), (1, 3, 3), (1, 2, 2), batch=16), 0),
-    ("2-D stem 3x3 s2 3-32 224", conv(3, 32, (1, 224, 224), (1, 3, 3), (1, 2, 2), batch=8), 0),
-    ("2-D 3x3 dilation 2 64 56", conv(64, 64, (1, 56, 56), (1, 3, 3), batch=16, dilation=2), 0),
-    ("2-D 3x3 groups 4 128 28", conv(128, 128, (1, 28, 28), (1, 3, 3), batch=16, groups=4), 0),
-    ("1x3x3 64 8x56", conv(64, 64, (8, 56, 56), (1, 3, 3)), 0),
-    ("3x1x1 256-64 8x28", conv(256, 64, (8, 28, 28), (3, 1, 1)), 0),
-]
-DEPTHWISE = [
-    ("depthwise 3x3 96 56", conv(96, 96, (1, 56, 56), (1, 3, 3), batch=16, groups=96), 0),
-    ("depthwise 5x5 240 28", conv(240, 240, (1, 28, 28), (1, 5, 5), batch=16, groups=240), 0),
-    ("depthwise 3x3 s2 96 56",
-     conv(96, 96, (1, 56, 56), (1, 3, 3), (1, 2, 2), batch=16, groups=96), 0),
-    ("depthwise 3x3x3 96 8x28", conv(96, 96, (8, 28, 28), (3, 3, 3), groups=96), 0),
-]
-NORM = [
-    ("norm + ReLU 64 16x56", conv(64, 64, (16, 56, 56), (1, 1, 1)), 0),
-    ("norm + ReLU 512 2x7", conv(512, 512, (2, 7, 7), (1, 1, 1)), 0),
-    ("norm + ReLU 96 56", conv(96, 96, (1, 56, 56), (1, 1, 1), batch=16), 0),
-]
-MAXPOOL = [
-    ("maxpool 3x3 s2 64 112", conv(64, 64, (1, 112, 112), (1, 3, 3), (1, 2, 2), batch=8), 0),
-    ("maxpool 3x3x3 s2 64 16x56", conv(64, 64, (16, 56, 56), (3, 3, 3), (2, 2, 2)), 0),
-]
-DIRECTIONS = {"conv": ["fwd", "bwd_data", "bwd_weights"], "norm": ["fwd", "bwd"],
-              "maxpool": ["fwd", "bwd"]}
+    def __init__(self, number, line):
+        self.number = number
+        self.group, self.name, self.kind, times, directions, gflop, geometry = line.split("\t")
+        self.times, self.directions, self.gflop = int(times), directions.split(","), float(gflop)
+        numbers = [int(n) for n in geometry.split()]
+        self.batch, self.cin, self.cout = numbers[:3]
+        self.size, self.kernel, self.stride, self.padding = (numbers[i:i + 3] for i in (3, 6, 9, 12))
+        self.dilation, self.groups = numbers[15:]
 
 
 class Torch:
     """One case in PyTorch, in one memory layout."""
 
-    def __init__(self, kind, case, channels_last):
-        self.kind, self.case = kind, case
-        two = case["size"][0] == 1 and case["kernel"][0] == 1
+    def __init__(self, case, dtype, channels_last):
+        self.kind = case.kind
+        two = case.size[0] == 1 and case.kernel[0] == 1
         layout = torch.channels_last if two else torch.channels_last_3d
         place = lambda t: t.to(memory_format=layout) if channels_last else t
         cut = lambda v: list(v[1:] if two else v)
-        self.stride, self.padding = cut(case["stride"]), cut(case["padding"])
-        self.kernel = cut(case["kernel"])
-        self.dilation = [case["dilation"]] * 2 if two else [1] + [case["dilation"]] * 2
-        self.groups = case["groups"]
-        self.x = place(torch.randn([case["n"], case["cin"], *cut(case["size"])]))
-        weights = [case["cout"], case["cin"] // self.groups, *self.kernel]
-        self.w = place(torch.randn(weights))
+        self.stride, self.padding, self.kernel = cut(case.stride), cut(case.padding), cut(case.kernel)
+        self.dilation = [case.dilation] * 2 if two else [1] + [case.dilation] * 2
+        self.groups = case.groups
+        self.x = place(torch.randn([case.batch, case.cin, *cut(case.size)], dtype=dtype))
+        self.w = place(torch.randn([case.cout, case.cin // self.groups, *self.kernel], dtype=dtype))
         self.conv = F.conv2d if two else F.conv3d
-        self.pool = F.max_pool2d if two else F.max_pool3d
-        self.gamma = torch.ones(case["cin"])
+        self.pool = {("maxpool", True): F.max_pool2d, ("maxpool", False): F.max_pool3d,
+                     ("avgpool", True): F.avg_pool2d, ("avgpool", False): F.avg_pool3d}.get((self.kind, two))
+        # The norm's own parameters stay f32, as under autocast.
+        self.gamma = torch.ones(case.cin)
         self.y = self.dy = None
-        if kind == "conv":
+        if self.kind == "conv":
             self.dy = place(torch.randn_like(self.forward()))
         else:
             self.x.requires_grad_(True)
@@ -110,24 +75,23 @@ class Torch:
 
     def forward(self):
         if self.kind == "conv":
-            return self.conv(self.x, self.w, None, self.stride, self.padding, self.dilation,
-                             self.groups)
+            return self.conv(self.x, self.w, None, self.stride, self.padding, self.dilation, self.groups)
         if self.kind == "norm":
             return F.relu(F.batch_norm(self.x, None, None, self.gamma, self.gamma, True))
         return self.pool(self.x, self.kernel, self.stride, self.padding)
 
     def once(self, direction):
-        if direction == "fwd":
+        if direction == "forward":
             with torch.no_grad():
                 self.forward()
         elif self.kind == "conv":
-            mask = [direction == "bwd_data", direction == "bwd_weights", False]
+            mask = [direction == "backward_data", direction == "backward_weights", False]
             torch.ops.aten.convolution_backward(
                 self.dy, self.x, self.w, None, self.stride, self.padding, self.dilation, False,
                 [0] * len(self.stride), self.groups, mask)
         else:
-            torch.autograd.grad(self.y, [self.x, self.gamma] if self.kind == "norm" else [self.x],
-                                self.dy, retain_graph=True)
+            wanted = [self.x, self.gamma] if self.kind == "norm" else [self.x]
+            torch.autograd.grad(self.y, wanted, self.dy, retain_graph=True)
 
     def best(self, direction, repeats):
         best = math.inf
@@ -142,27 +106,59 @@ class Ours:
     """The other side: examples/serve_kernels.rs."""
 
     def __init__(self, binary, threads):
+        if not Path(binary).exists():
+            raise SystemExit(f"{binary} is not there: build it as the first lines of this file say")
         clock = "cpu" if CLOCK is time.thread_time else "wall"
         env = {**os.environ, "RAYON_NUM_THREADS": str(threads), "KERNEL_CLOCK": clock}
         self.process = subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, env=env)
+        self.cases = [Case(i, line) for i, line in enumerate(iter(self.line, ""))]
 
-    def best(self, kind, case, direction, repeats):
-        numbers = [case["n"], case["cin"], case["cout"], *case["size"], *case["kernel"],
-                   *case["stride"], *case["padding"], case["dilation"], case["groups"]]
-        print(kind, *numbers, direction, repeats, file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
+    def line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("the other side ended; what it wrote above says why")
+        return line.rstrip("\n")
+
+    def best(self, case, dtype, direction, repeats):
+        print(case.number, dtype, direction, repeats, file=self.process.stdin, flush=True)
+        return float(self.line())
+
+
+def time_case(case, direction, ours, options):
+    """Milliseconds of PyTorch's better layout and of ours."""
+    sides = [Torch(case, DTYPES[options.dtype], last) for last in (False, True)]
+    peers, mine = [math.inf] * 2, math.inf
+    for _ in range(options.rounds):
+        for i, side in enumerate(sides):
+            # A layout that takes three times as long as the other one is not asked again.
+            if peers[i] < 3 * peers[1 - i] or peers[i] == math.inf:
+                peers[i] = min(peers[i], side.best(direction, 3))
+        mine = min(mine, ours.best(case, options.dtype, direction, 3))
+    return min(peers), mine
 
 
 def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
+def print_summary(ratios, totals):
+    print("\n| group | direction | geometric mean | worst |\n|---|---|---|---|")
+    for (group, direction), values in ratios.items():
+        print(f"| {group} | {direction} | {geometric_mean(values):.2f} | {min(values):.2f} |")
+    for network, sums in totals.items():
+        print(f"\nAll convolutions of {network}, each as often as it occurs:")
+        sums["together"] = [sum(v[i] for v in sums.values()) for i in (0, 1)]
+        for direction, (peer, mine) in sums.items():
+            print(f"- {direction}: PyTorch {peer:.1f} ms, ours {mine:.1f} ms, {peer / mine:.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", default="r3d,conv,depthwise,norm,maxpool")
-    parser.add_argument("--filter", default="")
-    parser.add_argument("--directions", default="")
+    parser.add_argument("--group", default="", help="groups, divided by commas (default: all)")
+    parser.add_argument("--filter", default="", help="only cases with this in their name")
+    parser.add_argument("--directions", default="", help="directions, divided by commas (default: all)")
+    parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cpu-time", action="store_true",
@@ -175,54 +171,31 @@ def main():
         CLOCK, options.threads = time.thread_time, 1
     torch.set_num_threads(options.threads)
     ours = Ours(options.binary, options.threads)
-    groups = {"r3d": ("conv", R3D), "conv": ("conv", OTHER), "depthwise": ("conv", DEPTHWISE),
-              "norm": ("norm", NORM), "maxpool": ("maxpool", MAXPOOL)}
+    groups = options.group.split(",") if options.group else sorted({case.group for case in ours.cases})
+    if unknown := set(groups) - {case.group for case in ours.cases}:
+        raise SystemExit(f"--group {','.join(sorted(unknown))}: unknown")
     clock = "processor time" if options.cpu_time else "wall clock"
-    print(f"PyTorch {torch.__version__}, {options.threads} threads, f32, {clock}, best of "
+    print(f"PyTorch {torch.__version__}, {options.threads} threads, {options.dtype}, {clock}, best of "
           f"{options.rounds} rounds, load {os.getloadavg()[0]:.1f}\n")
     print("| case | direction | PyTorch, ms | ours, ms | ours, GFLOP/s | ratio |")
     print("|---|---|---|---|---|---|")
-    summary, totals = {}, {}
-    for group in options.kind.split(","):
-        kind, cases = groups[group]
-        for name, case, times in cases:
-            if options.filter not in name:
+    ratios, totals = {}, {}
+    for case in ours.cases:
+        if case.group not in groups or options.filter not in case.name:
+            continue
+        for direction in case.directions:
+            if options.directions and direction not in options.directions.split(","):
                 continue
-            sides = [Torch(kind, case, False), Torch(kind, case, True)]
-            for direction in DIRECTIONS[kind]:
-                if direction == "bwd_data" and "stem" in name:
-                    continue  # the clip needs no gradient
-                if options.directions and direction not in options.directions.split(","):
-                    continue
-                best = [math.inf] * 3
-                for _ in range(options.rounds):
-                    for i, side in enumerate(sides):
-                        if best[i] < 3 * best[1 - i] or best[i] == math.inf:
-                            best[i] = min(best[i], side.best(direction, 3))
-                    best[2] = min(best[2], ours.best(kind, case, direction, 3))
-                peer = min(best[:2])
-                out = [(s + 2 * p - (case["dilation"] if i else 1) * (k - 1) - 1) // st + 1
-                       for i, (s, p, k, st) in enumerate(zip(
-                           case["size"], case["padding"], case["kernel"], case["stride"]))]
-                flops = 2 * case["n"] * math.prod(out) * case["cout"] \
-                    * case["cin"] // case["groups"] * math.prod(case["kernel"])
-                rate = f"{flops / best[2] / 1e6:.0f}" if kind == "conv" else ""
-                print(f"| {name} | {direction} | {peer:.2f} | {best[2]:.2f} | {rate} | "
-                      f"**{peer / best[2]:.2f}** |", flush=True)
-                summary.setdefault((group, direction), []).append(peer / best[2])
-                if times:
-                    sums = totals.setdefault(direction, [0.0, 0.0])
-                    sums[0] += times * peer
-                    sums[1] += times * best[2]
-    print("\n| group | direction | geometric mean | worst |\n|---|---|---|---|")
-    for (group, direction), ratios in summary.items():
-        print(f"| {group} | {direction} | {geometric_mean(ratios):.2f} | {min(ratios):.2f} |")
-    if totals:
-        print("\nAll convolutions of one R3D-18 (each as often as it occurs):")
-        for direction, (peer, mine) in totals.items():
-            print(f"{direction}: PyTorch {peer:.1f} ms, ours {mine:.1f} ms, {peer / mine:.2f}")
-        peer, mine = (sum(v[i] for v in totals.values()) for i in (0, 1))
-        print(f"all three: PyTorch {peer:.1f} ms, ours {mine:.1f} ms, {peer / mine:.2f}")
+            peer, mine = time_case(case, direction, ours, options)
+            rate = f"{1e3 * case.gflop / mine:.0f}" if case.gflop else ""
+            print(f"| {case.name} | {direction} | {peer:.2f} | {mine:.2f} | {rate} | **{peer / mine:.2f}** |",
+                  flush=True)
+            ratios.setdefault((case.group, direction), []).append(peer / mine)
+            if case.times:
+                sums = totals.setdefault(case.group, {}).setdefault(direction, [0.0, 0.0])
+                sums[0] += case.times * peer
+                sums[1] += case.times * mine
+    print_summary(ratios, totals)
 
 
 if __name__ == "__main__":
