@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use marey::{
-    infer::{Prediction, Predictor, Windowing},
+    infer::{Guess, Prediction, Predictor, Windowing},
     media::{self, OpenOptions},
 };
 
@@ -47,7 +47,7 @@ enum Format {
     Table,
     /// One JSON array.
     Json,
-    /// A row a source, or a row a window.
+    /// A row a source, or a row a window, with the classes side by side.
     Csv,
 }
 
@@ -76,7 +76,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     drop(bar);
     match if args.json { Format::Json } else { args.format } {
         Format::Json => output::json(&predictions)?,
-        Format::Csv => print_csv(&predictions, windowing.is_some())?,
+        Format::Csv => {
+            let num_guesses = args.top.clamp(1, predictor.classes().len());
+            print_csv(&predictions, windowing.is_some(), num_guesses)?;
+        }
         Format::Table => print_table(&predictions)?,
     }
     for failure in &failures {
@@ -158,31 +161,29 @@ fn print_table(predictions: &[Prediction]) -> Result<()> {
     Ok(())
 }
 
-fn print_csv(predictions: &[Prediction], by_window: bool) -> Result<()> {
+/// `num_guesses` is how many guesses each prediction holds.
+fn print_csv(predictions: &[Prediction], by_window: bool, num_guesses: usize) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["path", "start_sec", "end_sec", "class", "confidence"])?;
+    let mut header = ["path", "start_sec", "end_sec"].map(str::to_owned).to_vec();
+    for rank in 1..=num_guesses {
+        header.extend([format!("class_{rank}"), format!("score_{rank}")]);
+    }
+    writer.write_record(&header)?;
+    let mut write = |prediction: &Prediction, span: [String; 2], top: &[Guess]| {
+        let mut row = vec![prediction.path.to_string_lossy().into_owned()];
+        row.extend(span);
+        for guess in top {
+            row.extend([guess.class.clone(), guess.score.to_string()]);
+        }
+        writer.write_record(&row)
+    };
     for prediction in predictions {
-        let path = prediction.path.to_string_lossy();
-        if by_window {
-            for window in &prediction.windows {
-                let (start, end) = (window.start_sec.to_string(), window.end_sec.to_string());
-                let best = &window.top[0];
-                writer.write_record([
-                    &path,
-                    start.as_str(),
-                    &end,
-                    &best.class,
-                    &best.score.to_string(),
-                ])?;
-            }
-        } else {
-            writer.write_record([
-                &path,
-                "",
-                "",
-                &prediction.class,
-                &prediction.confidence.to_string(),
-            ])?;
+        if !by_window {
+            write(prediction, [String::new(), String::new()], &prediction.top)?;
+        }
+        for window in &prediction.windows {
+            let span = [window.start_sec, window.end_sec].map(|sec| sec.to_string());
+            write(prediction, span, &window.top)?;
         }
     }
     let text = String::from_utf8(writer.into_inner()?)?;
