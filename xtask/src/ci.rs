@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{say, tidy};
+use crate::{sanitize, say, tidy};
 
 /// A command's name and its arguments after `cargo`.
 const BEFORE_TIDY: [(&str, &[&str]); 1] = [("format", &["fmt", "--all", "--check"])];
@@ -39,6 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     for (name, arguments) in AFTER_TIDY {
         cargo(root, name, arguments)?;
     }
+    sanitize::address(root)?;
     say("everything holds");
     Ok(())
 }

@@ -79,18 +79,14 @@ struct Graph {
 
 impl Graph {
     fn of_workspace(root: &Path) -> Result<Self> {
-        let version = output("rustc", &["-vV"], root)?;
-        let host = version
-            .lines()
-            .find_map(|line| line.strip_prefix("host: "))
-            .context("rustc names no host")?;
+        let host = host(root)?;
         let arguments = [
             "metadata",
             "--format-version",
             "1",
             "--all-features",
             "--filter-platform",
-            host,
+            &host,
         ];
         let metadata: Value = serde_json::from_str(&output("cargo", &arguments, root)?)?;
         let (mut licences, mut folders, mut names) =
@@ -149,6 +145,13 @@ impl Graph {
         }
         seen.len() - 1
     }
+}
+
+/// The platform that the compiler runs on.
+pub(crate) fn host(root: &Path) -> Result<String> {
+    let version = output("rustc", &["-vV"], root)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

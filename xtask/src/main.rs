@@ -4,6 +4,8 @@ mod ci;
 
 mod dependencies;
 
+mod sanitize;
+
 mod tidy;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -14,6 +16,8 @@ usage: cargo xtask <chore>
 chores:
   ci            everything that must hold before a change is merged
   tidy          the rules of the house that a program can check
+  sanitize      the tests of the raw CPU kernels under AddressSanitizer
+  miri          those tests under Miri, portable kernels only; needs a nightly compiler with Miri
   dependencies  write the table of docs/dependencies.md anew
 ";
 
@@ -22,6 +26,8 @@ fn main() -> ExitCode {
     let result = match chore.as_deref() {
         Some("ci") => ci::run(&root()),
         Some("tidy") => tidy::run(&root()),
+        Some("sanitize") => sanitize::address(&root()),
+        Some("miri") => sanitize::miri(&root()),
         Some("dependencies") => dependencies::run(&root()),
         _ => {
             say(USAGE);

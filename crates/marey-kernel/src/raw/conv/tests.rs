@@ -354,6 +354,21 @@ fn check_not_finite<E: Element>(channels: usize, groups: usize) {
     }
 }
 
+/// Small enough for an interpreter: `cargo xtask miri`.
+#[test]
+fn tiny_geometries_agree_with_the_reference() {
+    let pad = [0, 1, 1];
+    for case in [
+        shape([1, 1, 3, 2, 3], [4, 1, 2, 2], [1; 3], pad, [1; 3], 1),
+        shape([1, 2, 2, 3, 2], [3, 2, 1, 2], [1, 2, 1], [0; 3], [1; 3], 1),
+        // A product in place, and depthwise.
+        shape([2, 1, 1, 2, 5], [3, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
+        shape([1, 1, 3, 3, 3], [3, 1, 3, 3], [1, 1, 2], pad, [1; 3], 3),
+    ] {
+        check(&case);
+    }
+}
+
 #[test]
 fn nan_and_infinity_reach_the_pixels_that_see_them_and_no_others() {
     for (channels, groups) in [(20, 1), (20, 20), (3, 1), (64, 1)] {
