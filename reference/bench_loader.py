@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -26,6 +25,8 @@ import decord
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from machine import cpu_name, revision
 
 BATCH = 8
 
@@ -116,18 +117,10 @@ def time_marey(args, workers, packed):
     return json.loads(output)["clips_per_s"]
 
 
-def cpu_name():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
 def table(args, rates):
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     lines = [
         f"{args.clips} clips, {args.frames} frames each, {args.size}x{args.size}; {os.cpu_count()} cores of {cpu_name()}; "
-        f"commit {revision}.",
+        f"commit {revision()}.",
         f"PyAV {av.__version__}, decord {decord.__version__}, PyTorch {torch.__version__}.",
         f"Medians of {args.rounds} interleaved rounds, lowest and highest in brackets.",
         "",

@@ -9,9 +9,8 @@ use std::{
 use anyhow::{Result, ensure};
 use marey::{
     burn::tensor::{Distribution, Tensor},
-    clip::rng_for,
     model::{Arch, ModelConfig},
-    train::{NoiseConfig, OptimizerConfig, Precision, train_on_noise},
+    train::{NoiseConfig, NoiseTrainer, OptimizerConfig, Precision},
 };
 use serde::Serialize;
 
@@ -157,26 +156,26 @@ fn ffmpeg_program() -> Option<String> {
 
 /// A forward pass and two real steps of R3D-18 on noise; the losses before and after the first step tell whether it learns.
 fn step(chosen: &Chosen) -> Result<Step> {
-    let (config, dims) = (ModelConfig::new(Arch::R3d18), [2, 4, 32, 32, 3]);
-    let model = config.init(2, &mut rng_for(0, 0, 0, 0), &chosen.device)?;
-    let clips = Tensor::<5>::random(dims, Distribution::Default, &chosen.device);
+    let config = NoiseConfig {
+        model: ModelConfig::new(Arch::R3d18),
+        num_classes: 2,
+        dims: [2, 4, 32, 32, 3],
+        precision: Precision::F32,
+        optimizer: OptimizerConfig::Sgd {
+            lr: 0.01,
+            weight_decay: 0.0,
+            momentum: 0.0,
+        },
+    };
+    let mut trainer = NoiseTrainer::new(&config, &chosen.device)?;
+    let (model, clips) = (
+        trainer.valid(),
+        Tensor::<5>::random(config.dims, Distribution::Default, &chosen.device),
+    );
     let started = Instant::now();
     model.scores(clips);
     let forward_ms = started.elapsed().as_secs_f64() * 1e3;
-    let optimizer = OptimizerConfig::Sgd {
-        lr: 0.01,
-        weight_decay: 0.0,
-        momentum: 0.0,
-    };
-    let noise = NoiseConfig {
-        model: &config,
-        num_classes: 2,
-        dims,
-        optimizer: &optimizer,
-        precision: Precision::F32,
-        num_steps: 2,
-    };
-    let steps = train_on_noise(&noise, &chosen.device)?;
+    let steps = [trainer.step(), trainer.step()];
     Ok(Step {
         device: chosen.name.clone(),
         forward_ms,

@@ -71,7 +71,7 @@ enum Command {
     Eval(eval::Args),
     /// Say what a bundle sees in files or folders.
     Predict(predict::Args),
-    /// Measure the loader or a training step on this machine.
+    /// Measure the loader or a model on this machine.
     #[command(subcommand)]
     Bench(bench::Command),
     /// List the architectures.

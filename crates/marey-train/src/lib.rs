@@ -60,7 +60,7 @@ pub use checkpoint::Progress;
 pub use error::Error;
 pub use loss::{ClassWeights, LossConfig, cross_entropy};
 pub use monitor::{Best, Monitor, Watch};
-pub use noise::{NoiseConfig, NoiseStep, train_on_noise};
+pub use noise::{LayerTime, NoiseConfig, NoiseStep, NoiseTrainer, StepParts};
 pub use observer::{Event, Observer, Silent};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use precision::{LossScale, Precision};

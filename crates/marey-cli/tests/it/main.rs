@@ -20,5 +20,8 @@ mod bad_input;
 /// The commands that only look.
 mod look;
 
+/// What `marey bench` says of a model.
+mod bench;
+
 /// The shipped recipes on the data that they are written for, where it is there.
 mod recipes;

@@ -9,6 +9,7 @@ use super::{
     Activation, Init,
     init::constant,
     op::{self, Window},
+    trace::note,
 };
 
 /// Builds a [`Conv2d`] (`S` = 2, sides are `[h, w]`) or a [`Conv3d`] (`S` = 3, `[t, h, w]`).
@@ -164,6 +165,14 @@ impl Conv2d {
         let [o, kh, kw, i_group] = self.weight.dims();
         let channels = i_group * self.groups;
         assert_shape!(x, [_, _, _, channels]);
+        let label = || {
+            label(
+                &[kh, kw],
+                &self.window.stride[1..],
+                [channels, o, self.groups],
+            )
+        };
+        note("conv", label, self, &x, Self::forward);
         let weight = self.weight.val().reshape([o, 1, kh, kw, i_group]);
         let bias = self.bias.as_ref().map(Param::val);
         let x = x.unsqueeze_dim(1);
@@ -191,10 +200,43 @@ impl Conv3d {
     /// # Panics
     /// If `i` is not the configured number of input channels.
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let channels = self.weight.dims()[4] * self.groups;
+        let [o, kt, kh, kw, i_group] = self.weight.dims();
+        let channels = i_group * self.groups;
         assert_shape!(x, [_, _, _, _, channels]);
+        let label = || {
+            label(
+                &[kt, kh, kw],
+                &self.window.stride,
+                [channels, o, self.groups],
+            )
+        };
+        note("conv", label, self, &x, Self::forward);
         let bias = self.bias.as_ref().map(Param::val);
         let weight = self.weight.val();
         op::conv(x, weight, bias, self.activation, self.window, self.groups)
     }
+}
+
+/// A convolution in words: `3x3 s2 64-128`, and `3x3 96-96 g96` where it has groups.
+fn label(kernel: &[usize], stride: &[usize], [from, to, groups]: [usize; 3]) -> String {
+    let sides = |sides: &[usize]| {
+        sides
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("x")
+    };
+    let stride = match stride {
+        [first, rest @ ..] if rest.iter().all(|side| side == first) => match first {
+            1 => String::new(),
+            side => format!(" s{side}"),
+        },
+        mixed => format!(" s{}", sides(mixed)),
+    };
+    let groups = if groups > 1 {
+        format!(" g{groups}")
+    } else {
+        String::new()
+    };
+    format!("{}{stride} {from}-{to}{groups}", sides(kernel))
 }

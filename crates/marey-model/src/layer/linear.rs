@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Init, init::constant, op};
+use super::{Init, init::constant, op, trace::note};
 
 /// How a [`Linear`] starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +54,8 @@ impl Linear {
     /// # Panics
     /// If `i` is not the configured number of values.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let [o, i] = self.weight.dims();
+        note("linear", || format!("{i}-{o}"), self, &x, Self::forward);
         op::linear(x, self.weight.val(), self.bias.val())
     }
 }

@@ -9,7 +9,7 @@ use burn::{
 };
 use marey_kernel::TimeOrder;
 
-use super::{Init, op};
+use super::{Init, op, trace::note};
 
 /// Layers of two LSTMs each, one forward and one backward in time.
 #[derive(Module, Debug)]
@@ -50,6 +50,8 @@ impl BiLstm {
     /// # Panics
     /// If `d` is not the configured width.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let label = || format!("{} layers in both directions", self.layers.len());
+        note("lstm", label, self, &x, Self::forward);
         let last = self.layers.len().saturating_sub(1);
         self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
             let forward = layer.forward.run(x.clone(), TimeOrder::Forward);

@@ -21,6 +21,8 @@ mod attention;
 
 mod drop_path;
 
+mod trace;
+
 pub use attention::AdditiveAttention;
 pub use conv::{Conv2d, Conv3d, ConvConfig};
 pub use drop_path::DropPath;
@@ -30,3 +32,4 @@ pub use lstm::BiLstm;
 pub use marey_kernel::Activation;
 pub use norm::{BatchNorm, RunningStat};
 pub use pool::{AvgPool3d, MaxPool3d, global_average};
+pub use trace::{LayerCall, trace};

@@ -14,7 +14,7 @@ use burn::{
 };
 use marey_kernel::NormOptions;
 
-use super::{Activation, init::constant, op};
+use super::{Activation, init::constant, op, trace::note};
 
 /// Normalises each channel, scales and shifts it, and applies an activation (Ioffe and Szegedy, 2015).
 ///
@@ -82,6 +82,13 @@ impl BatchNorm {
         assert_eq!(
             channels, expected,
             "channels of {dims:?} and of the batch norm"
+        );
+        note(
+            "norm",
+            || format!("{channels} {:?}", self.activation),
+            self,
+            &x,
+            Self::forward,
         );
         let num: usize = dims[..D - 1].iter().product();
         let is_training = x.device().is_autodiff() && self.training.is_enabled();

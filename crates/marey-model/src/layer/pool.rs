@@ -2,7 +2,10 @@
 
 use burn::{module::Module, tensor::Tensor};
 
-use super::op::{self, PoolWindow};
+use super::{
+    op::{self, PoolWindow},
+    trace::note,
+};
 
 /// Largest value of each window. A kernel of one frame is a pooling over pictures.
 #[derive(Module, Debug)]
@@ -27,6 +30,13 @@ impl MaxPool3d {
     /// - `x`: `[b, t, h, w, c]`
     /// - output: `[b, t', h', w', c]`
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        note(
+            "pool",
+            || format!("max {:?}", self.window.kernel),
+            self,
+            &x,
+            Self::forward,
+        );
         op::max_pool(x, self.window)
     }
 }
@@ -54,6 +64,13 @@ impl AvgPool3d {
     /// - `x`: `[b, t, h, w, c]`
     /// - output: `[b, t', h', w', c]`
     pub fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        note(
+            "pool",
+            || format!("average {:?}", self.window.kernel),
+            self,
+            &x,
+            Self::forward,
+        );
         op::avg_pool(x, self.window)
     }
 }
