@@ -280,7 +280,7 @@ impl<const ROWS: usize> Job for ColumnTile<'_, ROWS> {
             let mut sums = [[V::splat(0.0); 2]; ROWS];
             let mut right = args.right;
             for pixel in args.pixels {
-                let left = args.base.offset(*pixel);
+                let left = args.base.wrapping_offset(*pixel);
                 let row = [V::load(right), V::load(right.add(V::LANES))];
                 for i in 0..ROWS {
                     let value = V::splat(*left.add(i));

@@ -361,6 +361,16 @@ fn tiny_geometries_agree_with_the_reference() {
     for case in [
         shape([1, 1, 3, 2, 3], [4, 1, 2, 2], [1; 3], pad, [1; 3], 1),
         shape([1, 2, 2, 3, 2], [3, 2, 1, 2], [1, 2, 1], [0; 3], [1; 3], 1),
+        // A stride larger than the kernel, and dilation with more padding than input.
+        shape([1, 1, 4, 5, 2], [3, 1, 1, 1], [1, 3, 2], [0; 3], [1; 3], 1),
+        shape(
+            [1, 1, 3, 2, 2],
+            [3, 1, 3, 2],
+            [1, 2, 1],
+            [0, 5, 4],
+            [1, 3, 2],
+            1,
+        ),
         // A product in place, and depthwise.
         shape([2, 1, 1, 2, 5], [3, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
         shape([1, 1, 3, 3, 3], [3, 1, 3, 3], [1, 1, 2], pad, [1; 3], 3),
