@@ -2,12 +2,15 @@
 //!
 //! **For:** convolution (2-D and 3-D; dense, grouped, depthwise), batch norm with residual and
 //! activation, max, average and global average pooling, a factor a channel, on Burn's CPU device
-//! (`flex`), forward and backward. Everything stays in the layout `[b, t, h, w, c]`, so that nothing is transposed between
-//! the decoder and the logits. A 2-D layer is a 3-D one with one frame.
+//! (`flex`), forward and backward. Everything stays in the layout `[b, t, h, w, c]`, so that nothing
+//! is transposed between the decoder and the logits. A 2-D layer is a 3-D one with one frame.
 //!
 //! **Not for:** other devices, where the same functions call Burn's own operations (between two
 //! permutations, which cost nothing where the device permutes inside anyway); other types than
-//! `f32`, likewise; second derivatives.
+//! `f32` (convolution) or `f32`, `bf16` and `f16` (all else), likewise; second derivatives.
+//!
+//! Kernels compute in `f32` whatever their operands are stored as, and round where they store.
+//! Learnt scales, statistics and their gradients stay `f32`.
 //!
 //! - The public functions choose by device and type: see [`conv3d`], [`conv3d_fused`],
 //!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`], [`global_average`],

@@ -105,3 +105,14 @@ fn has_activation_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
     matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
         && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
+
+/// Numbers in -0.5..0.5 that look random and are the same in every run.
+#[cfg(test)]
+fn noise_tensor<const D: usize>(
+    dims: [usize; D],
+    seed: u64,
+    device: &burn::tensor::Device,
+) -> Tensor<D> {
+    let values = crate::raw::reference::noise(dims.iter().product(), seed);
+    Tensor::from_data(burn::tensor::TensorData::new(values, dims), device) * 0.5
+}

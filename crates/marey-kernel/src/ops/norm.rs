@@ -192,8 +192,9 @@ fn default(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Device;
 
+    use super::super::noise_tensor;
     use super::*;
 
     /// The tensors of one case, all tracked.
@@ -209,20 +210,20 @@ mod tests {
         fn new(has_residual: bool, dtype: DType) -> Self {
             let device = Device::flex().autodiff();
             let dims = [2, 3, 5, 4, 11];
-            let random = || {
-                let x = Tensor::<5>::random(dims, Distribution::Default, &device) - 0.5;
-                x.cast(dtype).detach()
+            let stored = |seed| {
+                let x = noise_tensor(dims, seed, &device).cast(dtype);
+                x.detach().require_grad()
             };
-            let channels = || Tensor::<1>::random([11], Distribution::Default, &device);
+            let channels = |seed| noise_tensor([11], seed, &device) + 0.7;
             Self {
-                x: random().require_grad(),
-                residual: has_residual.then(|| random().require_grad()),
+                x: stored(1),
+                residual: has_residual.then(|| stored(2)),
                 affine: Affine {
-                    gamma: channels().require_grad(),
-                    beta: channels().require_grad(),
+                    gamma: channels(3).detach().require_grad(),
+                    beta: channels(4).detach().require_grad(),
                 },
-                mean: channels(),
-                variance: channels(),
+                mean: channels(5),
+                variance: channels(6),
             }
         }
 

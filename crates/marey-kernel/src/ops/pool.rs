@@ -111,8 +111,9 @@ fn default(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Device;
 
+    use super::super::noise_tensor;
     use super::*;
 
     type Pooling = Box<dyn Fn(Tensor<5>) -> Tensor<5>>;
@@ -143,7 +144,7 @@ mod tests {
     /// Largest difference in y and dx between kernels and Burn's own operations.
     fn difference(x: [usize; 5], dtype: DType, pool: &Pooling) -> f64 {
         let device = Device::flex().autodiff();
-        let x = Tensor::<5>::random(x, Distribution::Default, &device).cast(dtype);
+        let x = noise_tensor(x, 1, &device).cast(dtype);
         let x = x.detach().require_grad();
         // In f64 a tensor takes the default path.
         let wide = Tensor::<5>::from_inner(x.clone().inner().cast(DType::F64)).require_grad();

@@ -82,18 +82,18 @@ pub(super) fn backward(x: &FlexTensor, scale: &FlexTensor, dy: &FlexTensor) -> [
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Device;
 
+    use super::super::noise_tensor;
     use super::*;
 
     #[test]
     fn kernels_and_burns_own_product_agree_in_every_type() {
         let device = Device::flex().autodiff();
         for (dtype, most) in [(DType::F32, 1e-6), (DType::BF16, 0.01), (DType::F16, 0.002)] {
-            let x = Tensor::<5>::random([2, 2, 3, 5, 21], Distribution::Default, &device);
-            let x = x.cast(dtype).detach().require_grad();
-            let scale = Tensor::<2>::random([2, 21], Distribution::Default, &device);
-            let scale = scale.require_grad();
+            let x = noise_tensor([2, 2, 3, 5, 21], 1, &device).cast(dtype);
+            let x = x.detach().require_grad();
+            let scale = noise_tensor([2, 21], 2, &device).detach().require_grad();
             let run = |y: Tensor<5>| {
                 let gradients = y.clone().cast(DType::F32).powi_scalar(2).sum().backward();
                 let dx = x.grad(&gradients).expect("x is tracked");

@@ -1,5 +1,5 @@
-//! Backward weights of the depthwise convolution: for each row of dy, tap row and vector of
-//! channels, the sums of all taps along the width stay in registers.
+//! Backward weights of the depthwise convolution: the gradients of a few neighbouring pixels stay in
+//! registers while the inputs of each run of taps pass by them.
 
 #![expect(
     clippy::needless_range_loop,
@@ -13,6 +13,10 @@ use super::super::super::memory::Buffer;
 use super::super::super::parallel::{Shared, for_each_task};
 use super::super::super::shape::Conv3dShape;
 use super::super::super::simd::{Isa, Job, Vector};
+use super::super::super::tile::prefetch;
+use super::tile::{for_each_position, pixel_of};
+use super::windows::Run;
+use super::{FEW_PIXELS, MAX_PIXELS, blocks, windows_of_x};
 
 /// Backward weights; lengths are checked by the caller.
 pub(in super::super) fn backward_weights<E: Element>(
@@ -30,14 +34,40 @@ pub(in super::super) fn backward_weights<E: Element>(
     let copy_len = num_taps * channels;
     let mut partial = Buffer::<f32>::take(parts * copy_len);
     let shared = Shared::new(&mut partial);
-    let gradient = Gradient::new(isa, shape, x, dy);
+    let windows = windows_of_x(shape);
+    // A pixel that does not exist must not meet an input, which may be NaN: whole tiles only.
+    let whole = |left: usize| {
+        [MAX_PIXELS, FEW_PIXELS, 2]
+            .into_iter()
+            .find(|size| *size <= left)
+    };
+    let columns = windows.columns(|left| whole(left).unwrap_or(1));
+    let [stride, x_step] = windows.steps();
     for_each_task(parts, |part| {
         // SAFETY: this part's copy, inside the buffer.
         let sums =
             unsafe { std::slice::from_raw_parts_mut(shared.get().add(part * copy_len), copy_len) };
         sums.fill(0.0);
-        for row in part * num_rows / parts..(part + 1) * num_rows / parts {
-            gradient.add_row(row, sums);
+        let mut runs = vec![];
+        for channels in blocks(channels, windows.block()) {
+            for row in part * num_rows / parts..(part + 1) * num_rows / parts {
+                let position = [row / h_len % t_len, row % h_len];
+                for column in &columns {
+                    windows.list_runs(row / (t_len * h_len), position, column, &mut runs);
+                    let pixel = row * windows.grid[2] + column.first;
+                    let args = TileArgs {
+                        x,
+                        x_step,
+                        runs: &runs,
+                        dy: &dy[pixel * shape.in_channels..],
+                        dy_step: shape.in_channels,
+                        sums,
+                        channels: channels.clone(),
+                    };
+                    // SAFETY: the listed runs lie inside x where their bits say so.
+                    unsafe { run_tile(isa, [stride, column.num_pixels], args) };
+                }
+            }
         }
     });
     for channel in 0..channels {
@@ -51,230 +81,151 @@ pub(in super::super) fn backward_weights<E: Element>(
 /// Tasks wanted for each thread.
 const TASKS_PER_THREAD: usize = 4;
 
-struct Gradient<'a, E> {
-    isa: Isa,
-    shape: &'a Conv3dShape,
+/// `sums[tap][c] += sum over pixels p of x[p's tap][c] * dy[p][c]`.
+struct TileArgs<'a, E> {
     x: &'a [E],
-    dy: &'a [E],
-    /// For each tap along the width, the outputs that read inside the input by it.
-    spans: Vec<Range<usize>>,
-    /// The outputs that every tap's span holds.
-    common: Range<usize>,
-}
-
-impl<'a, E: Element> Gradient<'a, E> {
-    fn new(isa: Isa, shape: &'a Conv3dShape, x: &'a [E], dy: &'a [E]) -> Self {
-        let (stride, width) = (shape.options.stride[2], shape.output()[2]);
-        let span = |tap: usize| {
-            let offset =
-                (tap * shape.options.dilation[2]) as isize - shape.options.padding[2] as isize;
-            let first = (-offset).max(0) as usize;
-            let end = (shape.input[2] as isize - offset).max(0) as usize;
-            first.div_ceil(stride).min(width)..end.div_ceil(stride).min(width)
-        };
-        let spans: Vec<_> = (0..shape.kernel[2]).map(span).collect();
-        let start = spans
-            .iter()
-            .map(|span| span.start)
-            .max()
-            .expect("a kernel has taps");
-        let end = spans
-            .iter()
-            .map(|span| span.end)
-            .min()
-            .expect("a kernel has taps");
-        Self {
-            isa,
-            shape,
-            x,
-            dy,
-            spans,
-            common: start..end.max(start),
-        }
-    }
-
-    /// Adds what one row of dy gives to `[tap][channel]` sums.
-    fn add_row(&self, row: usize, sums: &mut [f32]) {
-        let shape = self.shape;
-        let [t_len, h_len, w_len] = shape.output();
-        let (image, t, h) = (row / (t_len * h_len), row / h_len % t_len, row % h_len);
-        let dy = &self.dy[row * w_len * shape.in_channels..][..w_len * shape.in_channels];
-        let row_len = shape.kernel[2] * shape.in_channels;
-        for (tap_row, sums) in sums.chunks_exact_mut(row_len).enumerate() {
-            let input = |output: usize, tap: usize, axis: usize| {
-                let options = &shape.options;
-                (output * options.stride[axis] + tap * options.dilation[axis])
-                    .checked_sub(options.padding[axis])
-                    .filter(|at| *at < shape.input[axis])
-            };
-            let t = input(t, tap_row / shape.kernel[1], 0);
-            let h = input(h, tap_row % shape.kernel[1], 1);
-            if let (Some(t), Some(h)) = (t, h) {
-                let line = (image * shape.input[0] + t) * shape.input[1] + h;
-                self.add_tap_row(line * shape.input[2] * shape.in_channels, dy, sums);
-            }
-        }
-    }
-
-    /// Adds what a row of dy gives to the taps of one kernel row, whose input row starts at `line`.
-    fn add_tap_row(&self, line: usize, dy: &[E], sums: &mut [f32]) {
-        let channels = self.shape.in_channels;
-        self.add(line, dy, self.common.clone(), 0, self.shape.kernel[2], sums);
-        for (tap, span) in self.spans.iter().enumerate() {
-            let sums = &mut sums[tap * channels..][..channels];
-            let before = span.start..span.end.min(self.common.start);
-            let after = span.start.max(self.common.end)..span.end;
-            self.add(line, dy, before, tap, 1, sums);
-            self.add(line, dy, after, tap, 1, sums);
-        }
-    }
-
-    /// Adds what `outputs` of a row give to `num_taps` taps from `tap`, all of which are inside.
-    fn add(
-        &self,
-        line: usize,
-        dy: &[E],
-        outputs: Range<usize>,
-        tap: usize,
-        num_taps: usize,
-        sums: &mut [f32],
-    ) {
-        if outputs.is_empty() {
-            return;
-        }
-        let (options, channels) = (&self.shape.options, self.shape.in_channels);
-        let first = outputs.start * options.stride[2] + tap * options.dilation[2];
-        let x_start = line + (first - options.padding[2]) * channels;
-        let args = RowArgs {
-            x: &self.x[x_start..],
-            x_step: options.stride[2] * channels,
-            tap_step: options.dilation[2] * channels,
-            dy: &dy[outputs.start * channels..outputs.end * channels],
-            sums,
-            channels,
-        };
-        // SAFETY: every tap of every output reads inside x: the spans say so.
-        unsafe { add_row(self.isa, num_taps, args) }
-    }
-}
-
-/// `sums[k][c] += sum over pixels p of x[p * x_step + k * tap_step + c] * dy[p][c]`.
-struct RowArgs<'a, E> {
-    x: &'a [E],
+    /// Elements from one position to the next.
     x_step: usize,
-    tap_step: usize,
+    runs: &'a [Run],
+    /// From the first pixel on.
     dy: &'a [E],
+    /// Elements from one pixel to the next.
+    dy_step: usize,
     sums: &'a mut [f32],
-    channels: usize,
+    channels: Range<usize>,
 }
 
+/// Adds what a tile of `pixels` (8, 4, 2 or 1) pixels, `stride` (1 or 2) positions apart, gives.
+///
 /// # Safety
-/// `isa` is available, and every index above is inside x.
-unsafe fn add_row<E: Element>(isa: Isa, num_taps: usize, args: RowArgs<E>) {
+/// `isa` is available, and the positions of the runs whose bit is set are inside x.
+unsafe fn run_tile<E: Element>(isa: Isa, [stride, pixels]: [usize; 2], args: TileArgs<E>) {
     // SAFETY: passed on to the caller.
     unsafe {
-        match num_taps {
-            1 => isa.run(Row::<E, 1, 4>(args)),
-            3 => isa.run(Row::<E, 3, 3>(args)),
-            5 => isa.run(Row::<E, 5, 2>(args)),
-            7 => isa.run(Row::<E, 7, 2>(args)),
-            _ => {
-                let RowArgs {
-                    x,
-                    x_step,
-                    tap_step,
-                    dy,
-                    sums,
-                    channels,
-                } = args;
-                for (tap, sums) in sums.chunks_exact_mut(channels).enumerate() {
-                    let x = &x[tap * tap_step..];
-                    let args = RowArgs {
-                        x,
-                        x_step,
-                        tap_step: 0,
-                        dy,
-                        sums,
-                        channels,
-                    };
-                    isa.run(Row::<E, 1, 4>(args));
-                }
-            }
+        match (stride, pixels) {
+            (_, 1) => isa.run(Tile::<E, 1, 1>(args)),
+            (1, 2) => isa.run(Tile::<E, 1, 2>(args)),
+            (2, 2) => isa.run(Tile::<E, 2, 2>(args)),
+            (1, FEW_PIXELS) => isa.run(Tile::<E, 1, FEW_PIXELS>(args)),
+            (1, MAX_PIXELS) => isa.run(Tile::<E, 1, MAX_PIXELS>(args)),
+            (2, FEW_PIXELS) => isa.run(Tile::<E, 2, FEW_PIXELS>(args)),
+            (2, MAX_PIXELS) => isa.run(Tile::<E, 2, MAX_PIXELS>(args)),
+            _ => unreachable!("no tile of {pixels} pixels with stride {stride}"),
         }
     }
 }
 
-/// `TAPS` taps, up to `VECTORS` vectors of channels at a time.
-struct Row<'a, E, const TAPS: usize, const VECTORS: usize>(RowArgs<'a, E>);
+struct Tile<'a, E, const STRIDE: usize, const PIXELS: usize>(TileArgs<'a, E>);
 
-impl<E: Element, const TAPS: usize, const VECTORS: usize> Job for Row<'_, E, TAPS, VECTORS> {
+impl<E: Element, const STRIDE: usize, const PIXELS: usize> Job for Tile<'_, E, STRIDE, PIXELS> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Vector>(mut self) {
-        let channels = self.0.channels;
-        let mut channel = 0;
-        // SAFETY: whole vectors inside the channels; the rest is the contract of `add_row`.
-        unsafe {
-            while channel + VECTORS * V::LANES <= channels {
-                self.vectors::<V, VECTORS>(channel);
-                channel += VECTORS * V::LANES;
-            }
-            while channel + V::LANES <= channels {
-                self.vectors::<V, 1>(channel);
-                channel += V::LANES;
-            }
+        let Range { start, end } = self.0.channels;
+        let whole = start + (end - start) / V::LANES * V::LANES;
+        for channel in (start..whole).step_by(V::LANES) {
+            // SAFETY: a vector fits; the rest is the contract of `run_tile`.
+            unsafe { self.vector::<V>(channel) };
         }
-        let RowArgs {
-            x,
-            x_step,
-            tap_step,
-            dy,
-            sums,
-            ..
-        } = self.0;
-        for (pixel, dy) in dy.chunks_exact(channels).enumerate() {
-            for tap in 0..TAPS {
-                let x = &x[pixel * x_step + tap * tap_step..][..channels];
-                for c in channel..channels {
-                    sums[tap * channels + c] += x[c].to_f32() * dy[c].to_f32();
-                }
-            }
+        for channel in whole..end {
+            self.scalar(channel);
         }
     }
 }
 
-impl<E: Element, const TAPS: usize, const VECTORS: usize> Row<'_, E, TAPS, VECTORS> {
-    /// `N` vectors from `channel`.
+impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, PIXELS> {
+    /// One vector of channels.
     ///
     /// # Safety
-    /// As [`add_row`], and the vectors fit.
+    /// As [`run_tile`], and it fits.
     #[inline(always)]
-    unsafe fn vectors<V: Vector, const N: usize>(&mut self, channel: usize) {
-        let args = &mut self.0;
-        let channels = args.channels;
-        // SAFETY: the contract.
+    unsafe fn vector<V: Vector>(&mut self, channel: usize) {
+        // SAFETY: the contract; dy has all pixels of the tile.
         unsafe {
-            let start = args.sums.as_mut_ptr().add(channel);
-            let mut sums = [[V::splat(0.0); N]; TAPS];
-            let mut x = args.x.as_ptr().wrapping_add(channel);
-            let mut dy = args.dy.as_ptr().wrapping_add(channel);
-            for _ in 0..args.dy.len() / channels {
-                for n in 0..N {
-                    let gradient: V = E::load(dy.add(n * V::LANES));
-                    for k in 0..TAPS {
-                        let input: V = E::load(x.add(k * args.tap_step + n * V::LANES));
-                        sums[k][n] = input.mul_add(gradient, sums[k][n]);
+            self.prefetch_next(channel);
+            let mut gradients = [V::splat(0.0); PIXELS];
+            for i in 0..PIXELS {
+                gradients[i] = E::load(self.0.dy.as_ptr().add(i * self.0.dy_step + channel));
+            }
+            for run in self.0.runs {
+                match run.len {
+                    1 => self.add::<V, 1>(&gradients, run, channel),
+                    2 => self.add::<V, 2>(&gradients, run, channel),
+                    3 => self.add::<V, 3>(&gradients, run, channel),
+                    _ => self.add::<V, 5>(&gradients, run, channel),
+                }
+            }
+        }
+    }
+
+    /// Asks for what the tile to the right reads first: its gradients and its last row of inputs.
+    #[inline(always)]
+    fn prefetch_next(&self, channel: usize) {
+        let args = &self.0;
+        for i in PIXELS..2 * PIXELS {
+            let next = args.dy.as_ptr().wrapping_add(i * args.dy_step + channel);
+            prefetch(next.cast(), 1);
+        }
+        if let Some(run) = args.runs.last() {
+            let x = args.x.as_ptr().wrapping_offset(run.x).wrapping_add(channel);
+            for position in PIXELS * STRIDE..2 * PIXELS * STRIDE {
+                prefetch(x.wrapping_add(position * args.x_step).cast(), 1);
+            }
+        }
+    }
+
+    /// Adds to the sums of a run of `LEN` taps.
+    ///
+    /// # Safety
+    /// As [`Tile::vector`].
+    #[inline(always)]
+    unsafe fn add<V: Vector, const LEN: usize>(
+        &mut self,
+        gradients: &[V; PIXELS],
+        run: &Run,
+        channel: usize,
+    ) {
+        let args = &mut self.0;
+        // SAFETY: the contract; positions whose bit is 0 are addressed but not read.
+        unsafe {
+            let mut sums = [V::splat(0.0); LEN];
+            let x = args.x.as_ptr().wrapping_offset(run.x).wrapping_add(channel);
+            for_each_position!(J => {
+                if J < (PIXELS - 1) * STRIDE + LEN && run.inside >> J & 1 == 1 {
+                    let input: V = E::load(x.wrapping_add(J * args.x_step));
+                    for k in 0..LEN {
+                        if let Some(i) = pixel_of::<STRIDE, PIXELS>(J, k) {
+                            sums[k] = input.mul_add(gradients[i], sums[k]);
+                        }
                     }
                 }
-                x = x.wrapping_add(args.x_step);
-                dy = dy.wrapping_add(channels);
+            });
+            let first = args.sums.as_mut_ptr().add(run.weight + channel);
+            for k in 0..LEN {
+                let to = first.offset(k as isize * run.weight_step);
+                V::load(to).add(sums[k]).store(to);
             }
-            for k in 0..TAPS {
-                for n in 0..N {
-                    let at = start.add(k * channels + n * V::LANES);
-                    V::load(at).add(sums[k][n]).store(at);
+        }
+    }
+
+    /// One channel, for what does not fill a vector.
+    #[inline(always)]
+    fn scalar(&mut self, channel: usize) {
+        let args = &mut self.0;
+        for run in args.runs {
+            for k in 0..run.len {
+                let mut sum = 0.0;
+                for i in 0..PIXELS {
+                    let position = i * STRIDE + k;
+                    if run.inside >> position & 1 == 1 {
+                        let at = run.x + (position * args.x_step + channel) as isize;
+                        let x = args.x[at as usize].to_f32();
+                        sum += x * args.dy[i * args.dy_step + channel].to_f32();
+                    }
                 }
+                let to = run.weight as isize + k as isize * run.weight_step;
+                args.sums[to as usize + channel] += sum;
             }
         }
     }

@@ -11,29 +11,8 @@ use std::ops::Range;
 use super::super::super::activation::Activation;
 use super::super::super::element::Element;
 use super::super::super::simd::{Isa, Job, Vector};
-
-/// Most output pixels of a tile, which is also the number of its sums.
-pub(super) const MAX_PIXELS: usize = 8;
-/// Pixels of the tile for narrow maps.
-pub(super) const FEW_PIXELS: usize = 4;
-/// Lengths of the runs that a tile can take, the longest first.
-pub(super) const RUN_LENS: [usize; 4] = [5, 3, 2, 1];
-
-/// Neighbouring taps of one row of the kernel. Pixel `p` reads its tap `k` at position
-/// `p * stride + k` of the row of inputs.
-#[derive(Clone, Copy)]
-pub(super) struct Run {
-    /// Offset of position 0; may lie outside x where its bit is 0.
-    pub(super) x: isize,
-    /// Offset of the first tap's weights.
-    pub(super) weight: usize,
-    /// Floats from one tap's weights to the next one's.
-    pub(super) weight_step: isize,
-    /// Taps: one of [`RUN_LENS`].
-    pub(super) len: usize,
-    /// Bit `j`: does position `j` lie inside the input?
-    pub(super) inside: u32,
-}
+use super::windows::Run;
+use super::{FEW_PIXELS, MAX_PIXELS};
 
 /// Operands of a tile.
 pub(super) struct TileArgs<'a, E> {
@@ -112,6 +91,17 @@ macro_rules! for_each_position {
     };
     (@ $j:ident $body:block $($n:literal)*) => { $({ const $j: usize = $n; $body })* };
 }
+pub(super) use for_each_position;
+
+/// The pixel of a tile that reads its tap `k` at `position`, if there is one. A constant where both are.
+#[inline(always)]
+pub(super) fn pixel_of<const STRIDE: usize, const PIXELS: usize>(
+    position: usize,
+    k: usize,
+) -> Option<usize> {
+    let distance = position.checked_sub(k)?;
+    (distance.is_multiple_of(STRIDE) && distance / STRIDE < PIXELS).then_some(distance / STRIDE)
+}
 
 impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, PIXELS> {
     /// One vector of channels of every pixel.
@@ -185,11 +175,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                 if J < (PIXELS - 1) * STRIDE + LEN && run.inside >> J & 1 == 1 {
                     let input: V = E::load(x.wrapping_add(J * args.x_step));
                     for k in 0..LEN {
-                        let Some(ahead) = usize::checked_sub(J, k) else {
-                            continue;
-                        };
-                        let i = ahead / STRIDE;
-                        if ahead.is_multiple_of(STRIDE) && i < PIXELS {
+                        if let Some(i) = pixel_of::<STRIDE, PIXELS>(J, k) {
                             sums[i] = input.mul_add(weights[k], sums[i]);
                         }
                     }
