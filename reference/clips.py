@@ -4,6 +4,8 @@ Follows crates/marey-clip/src/sampling.rs and crates/marey-transform; torchvisio
 """
 
 import csv
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,22 +135,41 @@ def resized_size(preprocess, height, width):
 
 
 class Store:
-    """All frames of all items at the size before the crop, decoded once into a memory-mapped file."""
+    """All frames of all items at the size before the crop, decoded once into a memory-mapped file.
+
+    An index beside it (`PATH.json`) says what it holds. A store that is there is used again, for any split of its items;
+    one that was made for other items or another size is an error.
+    """
 
     def __init__(self, path, items, preprocess):
-        self.where, offset = {}, 0
+        sources = list(dict.fromkeys(os.path.realpath(item.path) for item in items))
+        made_for = {key: preprocess[key] for key in ("size", "resize", "short_side")}
+        index = Path(f"{path}.json")
+        if not index.exists():
+            where = self.write(path, sources, preprocess)
+            # Written last, so that a store that was not finished has no index.
+            index.write_text(json.dumps({"made_for": made_for, "where": where}))
+        found = json.loads(index.read_text())
+        if found["made_for"] != made_for or not set(sources) <= set(found["where"]):
+            raise SystemExit(f"{path} was made for other items or another size: remove it and {index}")
+        self.where = found["where"]
+        self.bytes = np.memmap(path, dtype=np.uint8, mode="r")
+
+    @staticmethod
+    def write(path, sources, preprocess):
+        where, offset = {}, 0
         with open(path, "wb") as file:
-            for source in dict.fromkeys(item.path for item in items):
+            for source in sources:
                 frames = torch.from_numpy(decode(source)).permute(0, 3, 1, 2)
                 size = resized_size(preprocess, *frames.shape[2:])
                 frames = v2.functional.resize(frames, list(size), antialias=True)
                 file.write(frames.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
-                self.where[source] = (offset, frames.shape[0], *size)
+                where[source] = (offset, frames.shape[0], *size)
                 offset += frames.shape[0] * size[0] * size[1] * 3
-        self.bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        return where
 
     def read(self, source, positions):
-        offset, _, height, width = self.where[source]
+        offset, _, height, width = self.where[os.path.realpath(source)]
         area = height * width * 3
         rows = [self.bytes[offset + p * area : offset + (p + 1) * area] for p in positions]
         return np.stack(rows).reshape(len(positions), height, width, 3)

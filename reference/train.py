@@ -177,6 +177,13 @@ def build_optimizer(config, model):
     return torch.optim.SGD(model.parameters(), config["lr"], momentum=config["momentum"], weight_decay=decay)
 
 
+def class_weights(config, counts):
+    """One weight a class for the loss, from the training split's counts; `None` when all are 1."""
+    if config["class_weights"] == "none":
+        return None
+    return torch.tensor(ratio(counts.sum() / len(counts) * np.ones(len(counts)), counts), dtype=torch.float32)
+
+
 def learning_rate(recipe, step, steps_per_epoch, num_steps):
     """crates/marey-train/src/schedule.rs, optimiser step `step` counted from 0."""
     schedule, peak = recipe["schedule"], recipe["optimizer"]["lr"]
@@ -220,6 +227,8 @@ class Trainer:
         self.model.to(memory_format=torch.channels_last if is_2d and layout == "channels-last" else self.layout)
         self.optimizer = build_optimizer(recipe["optimizer"], self.model)
         self.step = 0
+        # Loss, norm of the gradients before clipping, and learning rate of each optimiser step.
+        self.steps = []
 
     def input(self, pixels):
         return ((pixels.float() / 255 - self.mean) / self.std).contiguous(memory_format=self.layout)
@@ -229,7 +238,7 @@ class Trainer:
         accumulate = config["accumulate"]
         steps = math.ceil(len(loader) / accumulate)
         self.model.train()
-        total, count = 0.0, 0
+        total, count, step_loss = 0.0, 0, 0.0
         for number, (pixels, targets) in enumerate(loader):
             smoothing = self.recipe["loss"]["label_smoothing"]
             loss = F.cross_entropy(self.model(self.input(pixels)), targets, weight, label_smoothing=smoothing)
@@ -238,17 +247,19 @@ class Trainer:
             # Each clip of a step weighs alike; the last step of an epoch may hold fewer.
             first = number // accumulate * accumulate * config["batch"]
             in_step = min(accumulate * config["batch"], len(loader.dataset) - first)
-            (loss * len(targets) / in_step).backward()
+            share = len(targets) / in_step
+            (loss * share).backward()
+            step_loss += loss.item() * share
             total, count = total + loss.item() * len(targets), count + len(targets)
             if (number + 1) % accumulate == 0 or number + 1 == len(loader):
-                if config["clip_norm"]:
-                    nn.utils.clip_grad_norm_(self.model.parameters(), config["clip_norm"])
+                norm = nn.utils.clip_grad_norm_(self.model.parameters(), config["clip_norm"] or math.inf)
                 rate = learning_rate(self.recipe, self.step, steps, steps * config["epochs"])
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-                self.step += 1
+                self.steps.append({"step": self.step, "loss": step_loss, "grad_norm": norm.item(), "lr": rate})
+                self.step, step_loss = self.step + 1, 0.0
         return total / count
 
     @torch.inference_mode()
@@ -378,7 +389,7 @@ def parse_arguments():
     parser.add_argument("recipe")
     parser.add_argument("--manifest", help="CSV with path, label, split (default: data.path of the recipe)")
     parser.add_argument("--out", required=True, help="folder for result.json")
-    parser.add_argument("--cache", help="decode once into this memory-mapped file, as `marey data pack` does")
+    parser.add_argument("--cache", help="decode once into this memory-mapped file, or use the one that is there")
     parser.add_argument("--layout", choices=[*LAYOUTS, "fastest"], default="fastest", help="(default: the faster one)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
@@ -421,10 +432,7 @@ def main():
 
     loaders = {name: loader(name) for name in splits}
     counts = np.bincount([item.label for item in splits["train"]], minlength=len(classes))
-    weight = None
-    if recipe["loss"]["class_weights"] == "balanced":
-        weight = torch.tensor(ratio(counts.sum() / len(classes) * np.ones(len(classes)), counts), dtype=torch.float32)
-
+    weight = class_weights(recipe["loss"], counts)
     trainer = Trainer(recipe, classes, layout)
     curve, best = trainer.fit(loaders, weight, np.array([item.label for item in splits["validation"]], dtype=int))
     scores = trainer.scores(loaders[judged], recipe["sampling"]["views"])
