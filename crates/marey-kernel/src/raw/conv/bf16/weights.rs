@@ -30,7 +30,7 @@ use super::lanes;
 /// Elements of a chunk of dy: 16 outputs by 16 pairs.
 const CHUNK_LEN: usize = ROWS * COLUMNS;
 /// Elements of the pairs of a block: they stay in the cache.
-const PAIRS_LEN: usize = 1 << 20;
+const PAIRS_LEN: usize = 512 << 10;
 /// Chunks whose pairs (2 KiB each) stay in L1.
 const PART_CHUNKS: usize = 10;
 /// Weights for each output pixel of a block up to which it is worth the way of dW from memory and back.
