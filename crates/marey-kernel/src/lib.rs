@@ -6,16 +6,16 @@
 //! is transposed between the decoder and the logits. A 2-D layer is a 3-D one with one frame.
 //!
 //! **Not for:** other devices, where the same functions call Burn's own operations (between two
-//! permutations, which cost nothing where the device permutes inside anyway); other types than
-//! `f32` (convolution) or `f32`, `bf16` and `f16` (all else), likewise; second derivatives.
+//! permutations, which cost nothing where the device permutes inside anyway); activations of other
+//! types than `f32`, `bf16` and `f16`, likewise; second derivatives.
 //!
 //! Kernels compute in `f32` whatever their operands are stored as, and round where they store.
 //! Learnt scales, statistics and their gradients stay `f32`.
 //!
 //! - The public functions choose by device and type: see [`conv3d`], [`conv3d_fused`],
 //!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`], [`global_average`],
-//!   [`channel_scale`], [`lstm`], [`linear`], [`bias_activation`], and for what comes after the gradients [`sum_of_squares`], [`adamw`], [`sgd`].
-//!   [`kernels_used`] says what they choose.
+//!   [`channel_scale`], [`lstm`], [`linear`], [`bias_activation`], and for what comes after the
+//!   gradients [`sum_of_squares`], [`adamw`], [`sgd`]. [`kernels_used`] says what they choose.
 //! - [`raw`] holds the kernels, on plain slices, without Burn.
 //!
 //! Kernels run on the current rayon pool, and pick AVX-512, AVX2 or portable code at run time

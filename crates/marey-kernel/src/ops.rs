@@ -44,7 +44,8 @@ pub(crate) trait VideoOps: Backend {
     fn conv3d_fused(
         x: FloatTensor<Self>,
         weights: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
         activation: Activation,
         options: Conv3dOptions,
     ) -> FloatTensor<Self>;

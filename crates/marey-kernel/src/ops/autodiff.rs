@@ -42,6 +42,7 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
         _: Activation,
         _: Conv3dOptions,
     ) -> FloatTensor<Self> {

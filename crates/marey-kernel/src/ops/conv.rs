@@ -2,8 +2,9 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::ConvOptions as BurnOptions;
-use burn::tensor::{DType, Tensor, activation, module};
+use burn::tensor::{Tensor, activation, module};
 
+use super::norm::Affine;
 use super::{VideoOps, has_activation_kernels, has_kernels};
 use crate::raw::{Activation, Conv3dOptions};
 
@@ -24,46 +25,43 @@ pub fn conv3d(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tenso
         let (x, weights) = (x.into_dispatch(), weights.into_dispatch());
         Tensor::from_dispatch(<Dispatch as VideoOps>::conv3d(x, weights, options))
     } else {
-        default(x, weights, None, options)
+        default(x, weights, options)
     }
 }
 
-/// Convolution with bias and activation. One pass over the output where there are no gradients to
-/// keep (inference); differentiable everywhere.
+/// `activation(conv(x) * gamma + beta)`, which is a convolution and a norm with given statistics. One pass
+/// over the output where there are no gradients to keep (inference); differentiable everywhere.
 ///
 /// # Shapes
-/// As [`conv3d`]; `bias`: `[k]`.
+/// As [`conv3d`]; `affine`: `[k]`.
 ///
 /// # Panics
-/// As [`conv3d`].
+/// As [`conv3d`], and if the affine does not fit.
 pub fn conv3d_fused(
     x: Tensor<5>,
     weights: Tensor<5>,
-    bias: Option<Tensor<1>>,
+    affine: Affine,
     activation: Activation,
     options: Conv3dOptions,
 ) -> Tensor<5> {
-    let has_kernels = takes(&x, &weights) && bias.as_ref().is_none_or(|b| b.dtype() == DType::F32);
+    let Affine { gamma, beta } = affine;
+    let channels = weights.dims()[0];
+    assert!(
+        [gamma.dims(), beta.dims()] == [[channels]; 2],
+        "gamma {:?} and beta {:?} for {channels} channels",
+        gamma.dims(),
+        beta.dims()
+    );
+    let has_kernels = takes(&x, &weights) && has_kernels(&gamma) && has_kernels(&beta);
     if has_kernels && !x.device().is_autodiff() {
-        let no_bias = || Tensor::zeros([weights.dims()[0]], &x.device());
-        let bias = bias.unwrap_or_else(no_bias).into_dispatch();
+        let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
         let (x, weights) = (x.into_dispatch(), weights.into_dispatch());
-        let y = <Dispatch as VideoOps>::conv3d_fused(x, weights, bias, activation, options);
+        let y = <Dispatch as VideoOps>::conv3d_fused(x, weights, gamma, beta, activation, options);
         return Tensor::from_dispatch(y);
     }
-    let y = if has_kernels {
-        let y = conv3d(x, weights, options);
-        match bias {
-            Some(bias) => {
-                let bias = in_type_of(&y, bias);
-                y + bias.unsqueeze()
-            }
-            None => y,
-        }
-    } else {
-        default(x, weights, bias, options)
-    };
-    activate(y, activation)
+    let y = conv3d(x, weights, options);
+    let [gamma, beta] = [gamma, beta].map(|values| in_type_of(&y, values).unsqueeze());
+    activate(y * gamma + beta, activation)
 }
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
@@ -94,12 +92,7 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
 }
 
 /// Burn's own convolution between two permutations, in the type of `x`.
-fn default(
-    x: Tensor<5>,
-    weights: Tensor<5>,
-    bias: Option<Tensor<1>>,
-    options: Conv3dOptions,
-) -> Tensor<5> {
+fn default(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tensor<5> {
     let Conv3dOptions {
         stride,
         padding,
@@ -109,7 +102,6 @@ fn default(
     let [_, frames, ..] = x.dims();
     let [_, kernel_t, ..] = weights.dims();
     let weights = in_type_of(&x, weights);
-    let bias = bias.map(|bias| in_type_of(&x, bias));
     let (x, weights) = (x.permute([0, 4, 1, 2, 3]), weights.permute([0, 4, 1, 2, 3]));
     if frames == 1 && kernel_t == 1 && padding[0] == 0 {
         // Devices have better kernels for images.
@@ -125,13 +117,13 @@ fn default(
         let y = module::conv2d(
             x.squeeze_dim::<4>(2),
             weights.squeeze_dim::<4>(2),
-            bias,
+            None,
             options,
         );
         return y.unsqueeze_dim::<5>(2).permute([0, 2, 3, 4, 1]);
     }
     let options = BurnOptions::new(stride, padding, dilation, groups);
-    module::conv3d(x, weights, bias, options).permute([0, 2, 3, 4, 1])
+    module::conv3d(x, weights, None, options).permute([0, 2, 3, 4, 1])
 }
 
 #[cfg(test)]
@@ -152,7 +144,7 @@ mod tests {
             [y.inner(), dx, dw]
         };
         let ours = run(conv3d(x.clone(), weights.clone(), options));
-        let burns = run(default(x.clone(), weights.clone(), None, options));
+        let burns = run(default(x.clone(), weights.clone(), options));
         for (name, (ours, burns)) in ["y", "dx", "dw"].iter().zip(ours.into_iter().zip(burns)) {
             let scale = burns.clone().abs().max().into_scalar::<f32>();
             let error = (ours - burns).abs().max().into_scalar::<f32>() / scale;
@@ -195,7 +187,7 @@ mod tests {
         let weights = Tensor::<5>::random([4, 1, 3, 3, 5], Distribution::Default, &device);
         let view = x.permute([0, 2, 3, 4, 1]);
         let ours = conv3d(view.clone(), weights.clone(), Conv3dOptions::default());
-        let burns = default(view, weights, None, Conv3dOptions::default());
+        let burns = default(view, weights, Conv3dOptions::default());
         assert!((ours - burns).abs().max().into_scalar::<f32>() < 1e-5);
     }
 
@@ -205,17 +197,19 @@ mod tests {
             let random =
                 |dims: [usize; 5]| Tensor::<5>::random(dims, Distribution::Default, &device);
             let (x, weights) = (random([2, 1, 6, 7, 9]), random([10, 1, 3, 3, 9]) - 0.5);
-            let bias = Tensor::<1>::random([10], Distribution::Default, &device);
+            let channels = || Tensor::<1>::random([10], Distribution::Default, &device);
+            let affine = Affine {
+                gamma: channels(),
+                beta: channels(),
+            };
             for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
                 let options = Conv3dOptions::default();
-                let fused = conv3d_fused(
-                    x.clone(),
-                    weights.clone(),
-                    Some(bias.clone()),
-                    activation,
-                    options,
-                );
-                let sums = default(x.clone(), weights.clone(), Some(bias.clone()), options);
+                let operands = (x.clone(), weights.clone());
+                let fused =
+                    conv3d_fused(operands.0, operands.1, affine.clone(), activation, options);
+                let Affine { gamma, beta } = affine.clone();
+                let sums = default(x.clone(), weights.clone(), options);
+                let sums = sums * gamma.unsqueeze() + beta.unsqueeze();
                 let difference = (fused - activate(sums, activation)).abs().max();
                 assert!(difference.into_scalar::<f32>() < 1e-5, "{activation:?}");
             }

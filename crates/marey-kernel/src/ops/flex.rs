@@ -55,16 +55,11 @@ pub(super) fn filled<const D: usize>(
 fn convolve(
     x: FlexTensor,
     weights: FlexTensor,
-    bias: Option<FlexTensor>,
-    activation: Activation,
+    epilogue: Epilogue,
     options: Conv3dOptions,
 ) -> FlexTensor {
     let (x, weights) = (dense(x), dense(weights));
     let shape = Conv3dShape::new(dims(&x), dims(&weights), options);
-    let epilogue = Epilogue {
-        bias: bias.as_ref().map(elements),
-        activation,
-    };
     let [t, h, w] = shape.output();
     let dims = [shape.batch, t, h, w, shape.out_channels];
     let weights = elements(&weights);
@@ -104,17 +99,24 @@ pub(super) fn conv3d_backward_weights(
 
 impl VideoOps for Flex {
     fn conv3d(x: FlexTensor, weights: FlexTensor, options: Conv3dOptions) -> FlexTensor {
-        convolve(x, weights, None, Activation::Identity, options)
+        convolve(x, weights, Epilogue::default(), options)
     }
 
     fn conv3d_fused(
         x: FlexTensor,
         weights: FlexTensor,
-        bias: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
         activation: Activation,
         options: Conv3dOptions,
     ) -> FlexTensor {
-        convolve(x, weights, Some(dense(bias)), activation, options)
+        let [gamma, beta] = [gamma, beta].map(dense);
+        let epilogue = Epilogue {
+            scale: Some(elements(&gamma)),
+            bias: Some(elements(&beta)),
+            activation,
+        };
+        convolve(x, weights, epilogue, options)
     }
 
     fn batch_norm_train(

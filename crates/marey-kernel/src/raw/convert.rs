@@ -1,6 +1,6 @@
 //! From one element type to another, in parallel.
 
-use super::activation::Activation;
+use super::conv::Epilogue;
 use super::element::Element;
 use super::memory::Buffer;
 use super::norm::{Pass, PerChannel};
@@ -31,31 +31,32 @@ pub(crate) fn convert<A: Element, B: Element>(isa: Isa, from: &[A], to: &mut [B]
     });
 }
 
-/// Writes `activation(sums + bias)` to `to`, rounded; sums and `to` are rows of `channels`.
+/// Writes what the epilogue makes of `sums` to `to`, rounded; both are rows of `channels`.
 ///
 /// # Panics
 /// If the lengths do not fit.
 pub(crate) fn finish<E: Element>(
     isa: Isa,
     sums: &[f32],
-    bias: Option<&[f32]>,
-    activation: Activation,
+    epilogue: Epilogue,
     channels: usize,
     to: &mut [E],
 ) {
-    if bias.is_none() && activation == Activation::Identity {
+    if epilogue.is_empty() {
         return convert(isa, sums, to);
     }
-    let (one, shift) = (PerChannel::new(channels, |_| 1.0), bias.unwrap_or(&[]));
-    let shift = PerChannel::new(channels, |c| shift.get(c).copied().unwrap_or(0.0));
+    let affine = [(epilogue.scale, 1.0), (epilogue.bias, 0.0)];
+    let [scale, shift] = affine.map(|(values, default)| {
+        PerChannel::new(channels, |c| values.map_or(default, |values| values[c]))
+    });
     let mut finished = Buffer::<f32>::take(sums.len());
     let pass = Pass {
         isa,
         x: sums,
         residual: None,
-        scale: &one,
+        scale: &scale,
         shift: &shift,
-        activation,
+        activation: epilogue.activation,
         channels,
     };
     pass.forward(&mut finished);

@@ -3,12 +3,15 @@
 //! Gates lie in PyTorch's order: input, forget, cell, output. What does not depend on the state (the
 //! product of the inputs with their weights, and the biases) comes from outside, as does its gradient.
 
+use std::ops::Range;
+
 use super::activation::{sigmoid, tanh};
-use super::conv::{self, Epilogue, Sets};
+use super::conv::{self, Sets};
 use super::element::Element;
 use super::memory::Buffer;
+use super::parallel::{Shared, for_each_task};
 use super::shape::{Conv3dOptions, Conv3dShape};
-use super::simd::{Job, Vector};
+use super::simd::{Job, MAX_LANES, Vector};
 
 /// The order in which frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,15 +108,8 @@ pub fn forward(
         let mut cell_before = Buffer::<f32>::take(len);
         match shape.before(frame) {
             Some(before) => {
-                let state = &memory.states[len * before..][..len];
-                conv::forward(
-                    sets,
-                    &shape.product(shape.batch),
-                    state,
-                    weights,
-                    Epilogue::default(),
-                    gates,
-                );
+                let states = &memory.states[len * before..][..len];
+                recur(sets, shape, states, weights, gates);
                 cell_before.copy_from_slice(&memory.cells[len * before..][..len]);
             }
             None => cell_before.fill(0.0),
@@ -191,13 +187,7 @@ pub fn backward(
             dinputs[(clip * shape.frames + frame) * row..][..row].copy_from_slice(dgates);
         }
         if shape.before(frame).is_some() {
-            conv::backward_data(
-                sets,
-                &shape.product(shape.batch),
-                dgates,
-                weights,
-                &mut dstate,
-            );
+            recur_back(sets, shape, dgates, weights, &mut dstate);
         }
     }
     // States before each frame, beside the gradients of the gates that they went into.
@@ -210,6 +200,136 @@ pub fn backward(
     }
     let product = shape.product(shape.batch * shape.frames);
     conv::backward_weights(sets, &product, &states_before, &dgates, dweights);
+}
+
+/// Gates that a task computes.
+const GATES_A_TASK: usize = 64;
+/// Clips whose sums are in registers together.
+const CLIPS: usize = 4;
+/// Vectors of a state that are.
+const STRIP: usize = 4;
+
+/// What the states give to the gates: `gates = states . weights^T`. Not as a convolution, which would bring
+/// the weights into the order of its tiles for a handful of rows.
+fn recur(sets: Sets, shape: &LstmShape, states: &[f32], weights: &[f32], gates: &mut [f32]) {
+    let to = Shared::new(gates);
+    let num_gates = 4 * shape.width;
+    for_each_task(num_gates.div_ceil(GATES_A_TASK), |task| {
+        let first = task * GATES_A_TASK;
+        let job = Recur {
+            shape,
+            gates: first..num_gates.min(first + GATES_A_TASK),
+            states,
+            weights,
+            to: to.get(),
+        };
+        // SAFETY: the set is available; these gates of every clip are this task's.
+        unsafe { sets.isa.run(job) };
+    });
+}
+
+struct Recur<'a> {
+    shape: &'a LstmShape,
+    gates: Range<usize>,
+    /// `[b, width]`.
+    states: &'a [f32],
+    weights: &'a [f32],
+    /// `[b, 4 * width]`.
+    to: *mut f32,
+}
+
+impl Job for Recur<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (width, batch) = (self.shape.width, self.shape.batch);
+        for gate in self.gates {
+            let row = &self.weights[gate * width..][..width];
+            for first in (0..batch).step_by(CLIPS) {
+                // Clips that are not there are the last one again.
+                let clips: [usize; CLIPS] = std::array::from_fn(|i| (first + i).min(batch - 1));
+                // SAFETY: `len` elements of the row and of each state; the gate of each clip.
+                unsafe {
+                    let mut sums = [V::splat(0.0); CLIPS];
+                    for at in (0..width).step_by(V::LANES) {
+                        let len = V::LANES.min(width - at);
+                        let weights: V = f32::load_part(row.as_ptr().add(at), len);
+                        for (sum, clip) in sums.iter_mut().zip(clips) {
+                            let state = self.states.as_ptr().add(clip * width + at);
+                            *sum = weights.mul_add(f32::load_part(state, len), *sum);
+                        }
+                    }
+                    for (sum, clip) in sums.into_iter().zip(clips) {
+                        let mut lanes = [0.0f32; MAX_LANES];
+                        sum.store(lanes.as_mut_ptr());
+                        *self.to.add(clip * 4 * width + gate) = lanes.iter().sum();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Gradient of the states before: `dstates = dgates . weights`.
+fn recur_back(sets: Sets, shape: &LstmShape, dgates: &[f32], weights: &[f32], dstates: &mut [f32]) {
+    let to = Shared::new(dstates);
+    let each = STRIP * MAX_LANES;
+    for_each_task(shape.width.div_ceil(each), |task| {
+        let job = RecurBack {
+            shape,
+            columns: task * each..shape.width.min((task + 1) * each),
+            dgates,
+            weights,
+            to: to.get(),
+        };
+        // SAFETY: the set is available; these columns of every clip are this task's.
+        unsafe { sets.isa.run(job) };
+    });
+}
+
+struct RecurBack<'a> {
+    shape: &'a LstmShape,
+    columns: Range<usize>,
+    /// `[b, 4 * width]`.
+    dgates: &'a [f32],
+    weights: &'a [f32],
+    /// `[b, width]`.
+    to: *mut f32,
+}
+
+impl Job for RecurBack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (width, batch) = (self.shape.width, self.shape.batch);
+        for at in self.columns.clone().step_by(V::LANES) {
+            let len = V::LANES.min(self.columns.end - at);
+            for first in (0..batch).step_by(CLIPS) {
+                let clips: [usize; CLIPS] = std::array::from_fn(|i| (first + i).min(batch - 1));
+                let mut sums = [0.0; CLIPS].map(|zero| {
+                    // SAFETY: the machine has the instructions of `V`.
+                    unsafe { V::splat(zero) }
+                });
+                for gate in 0..4 * width {
+                    // SAFETY: `len` elements of the row.
+                    let weights: V = unsafe {
+                        f32::load_part(self.weights.as_ptr().add(gate * width + at), len)
+                    };
+                    for (sum, clip) in sums.iter_mut().zip(clips) {
+                        let gradient = self.dgates[clip * 4 * width + gate];
+                        // SAFETY: the machine has the instructions of `V`.
+                        *sum = unsafe { weights.mul_add(V::splat(gradient), *sum) };
+                    }
+                }
+                for (sum, clip) in sums.into_iter().zip(clips) {
+                    // SAFETY: `len` elements of the clip's columns.
+                    unsafe { f32::store_part(sum, self.to.add(clip * width + at), len) };
+                }
+            }
+        }
+    }
 }
 
 /// One frame of one clip: `width` cells; gates are four times as many, and become their activations.

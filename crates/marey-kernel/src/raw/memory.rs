@@ -21,8 +21,13 @@ const PAGE: usize = 4096;
 /// holds many different multiples of it.
 const SKEW_STEP: usize = 13 * ALIGNMENT;
 
+/// Bytes that may be kept however little was ever in use at a time: inference needs many sizes, one after
+/// the other.
+const LEAST_LIMIT: usize = 512 << 20;
+
 /// Free buffers, and what is in use.
 static POOL: Mutex<Pool> = Mutex::new(Pool {
+    least_limit: LEAST_LIMIT,
     kept: Vec::new(),
     kept_bytes: 0,
     used_bytes: 0,
@@ -30,6 +35,7 @@ static POOL: Mutex<Pool> = Mutex::new(Pool {
 });
 
 struct Pool {
+    least_limit: usize,
     /// Free buffers, by growing size.
     kept: Vec<Block>,
     kept_bytes: usize,
@@ -61,7 +67,9 @@ impl Pool {
     /// Takes out what must go so that all buffers together are not much larger than the most that was
     /// ever in use: sizes that are no longer asked for. The largest go first, of which few do.
     fn shrink(&mut self) -> Vec<Block> {
-        let limit = self.most_used_bytes + self.most_used_bytes / 4;
+        let limit = self
+            .least_limit
+            .max(self.most_used_bytes + self.most_used_bytes / 4);
         let mut surplus = vec![];
         while self.kept_bytes + self.used_bytes > limit {
             let Some(block) = self.kept.pop() else {
@@ -246,6 +254,7 @@ mod tests {
     #[test]
     fn sizes_that_are_no_longer_asked_for_go() {
         let mut pool = Pool {
+            least_limit: 0,
             kept: vec![],
             kept_bytes: 0,
             used_bytes: 0,

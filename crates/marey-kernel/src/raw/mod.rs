@@ -20,6 +20,8 @@ mod parallel;
 mod shape;
 mod simd;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 
 pub use activation::Activation;
 pub use element::{Element, ElementType};

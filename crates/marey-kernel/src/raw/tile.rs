@@ -63,9 +63,11 @@ impl Isa {
 /// What happens to a finished sum on its way to memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish {
-    /// One float a column, readable for the full tile width.
+    /// A factor a column, readable for the full tile width.
+    pub(crate) scale: *const f32,
+    /// A summand a column, likewise.
     pub(crate) bias: *const f32,
-    /// Applied after the bias.
+    /// Applied last.
     pub(crate) activation: Activation,
 }
 
@@ -96,7 +98,7 @@ pub(crate) struct RowArgs<'a> {
     pub(crate) width: usize,
     /// Add to what the outputs hold?
     pub(crate) accumulate: bool,
-    /// Bias and activation, once the sum is complete.
+    /// What happens to the sum, once it is complete.
     pub(crate) finish: Option<Finish>,
 }
 
@@ -187,7 +189,7 @@ impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
 #[inline(always)]
 unsafe fn store_rows<V: Vector>(args: &RowArgs, rows: &mut [f32; MAX_ROWS * MAX_WIDTH]) {
     // SAFETY: an output is read and written for `width` floats only: directly if that is the tile's
-    // width, else by way of its row on the stack. The bias is readable for the tile's width.
+    // width, else by way of its row on the stack. Scale and bias are readable for the tile's width.
     unsafe {
         for (row, output) in rows.chunks_exact_mut(2 * V::LANES).zip(args.outputs) {
             let row = row.as_mut_ptr();
@@ -209,7 +211,7 @@ unsafe fn store_rows<V: Vector>(args: &RowArgs, rows: &mut [f32; MAX_ROWS * MAX_
 /// Adds a row of sums to `old`, if the tile accumulates, finishes it and writes it to `to`.
 ///
 /// # Safety
-/// All pointers, and the bias, are valid for two vectors.
+/// All pointers, and the scale and bias, are valid for two vectors.
 #[inline(always)]
 unsafe fn finish_row<V: Vector>(args: &RowArgs, sums: *const f32, old: *const f32, to: *mut f32) {
     // SAFETY: the contract of this function.
@@ -220,7 +222,7 @@ unsafe fn finish_row<V: Vector>(args: &RowArgs, sums: *const f32, old: *const f3
                 value = value.add(V::load(old.add(at)));
             }
             if let Some(finish) = args.finish {
-                value = value.add(V::load(finish.bias.add(at)));
+                value = value.mul_add(V::load(finish.scale.add(at)), V::load(finish.bias.add(at)));
                 value = finish.activation.apply(value);
             }
             value.store(to.add(at));

@@ -154,14 +154,13 @@ impl EfficientNet {
     /// If the pictures do not have 3 channels.
     pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
         assert_shape!(pictures, [_, _, _, 3]);
-        let x = self.bn1.forward(self.conv_stem.forward(pictures)); // [b, h / 2, w / 2, 32]
+        let x = self.conv_stem.forward_normed(pictures, &self.bn1); // [b, h / 2, w / 2, 32]
         let x = self
             .blocks
             .iter()
             .flatten()
             .fold(x, |x, block| block.forward(x)); // [b, h / 32, w / 32, 320]
-        let x = self.bn2.forward(self.conv_head.forward(x));
-        global_average(x)
+        global_average(self.conv_head.forward_normed(x, &self.bn2))
     }
 }
 
@@ -238,7 +237,7 @@ impl DepthwiseSeparable {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.bn1.forward(self.conv_dw.forward(x.clone()));
+        let y = self.conv_dw.forward_normed(x.clone(), &self.bn1);
         let y = self.conv_pw.forward(self.se.forward(y));
         finish(x, y, &self.bn2, self.drop_path.as_ref())
     }
@@ -279,8 +278,8 @@ impl InvertedResidual {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.bn1.forward(self.conv_pw.forward(x.clone()));
-        let y = self.se.forward(self.bn2.forward(self.conv_dw.forward(y)));
+        let y = self.conv_pw.forward_normed(x.clone(), &self.bn1);
+        let y = self.se.forward(self.conv_dw.forward_normed(y, &self.bn2));
         let y = self.conv_pwl.forward(y);
         finish(x, y, &self.bn3, self.drop_path.as_ref())
     }

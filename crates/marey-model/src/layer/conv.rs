@@ -6,7 +6,7 @@ use burn::{
 };
 
 use super::{
-    Activation, Init,
+    Activation, BatchNorm, Init,
     init::constant,
     op::{self, Window},
     trace::note,
@@ -178,6 +178,24 @@ impl Conv2d {
         let x = x.unsqueeze_dim(1);
         op::conv(x, weight, bias, self.activation, self.window, self.groups).squeeze_dim(1)
     }
+
+    /// The convolution and its norm, which are one operation where nothing is trained.
+    ///
+    /// # Shapes
+    /// As [`Conv2d::forward`].
+    ///
+    /// # Panics
+    /// As [`Conv2d::forward`], and if the convolution has a bias: the norm takes its place.
+    pub fn forward_normed(&self, x: Tensor<4>, norm: &BatchNorm) -> Tensor<4> {
+        let Some((affine, activation)) = norm.fixed(&x.device()) else {
+            return norm.forward(self.forward(x));
+        };
+        assert!(self.bias.is_none(), "a bias before a norm has no effect");
+        let [o, kh, kw, i_group] = self.weight.dims();
+        let weight = self.weight.val().reshape([o, 1, kh, kw, i_group]);
+        let x = x.unsqueeze_dim(1);
+        op::conv_normed(x, weight, affine, activation, self.window, self.groups).squeeze_dim(1)
+    }
 }
 
 /// Convolution over the clips `[b, t, h, w, i]`.
@@ -214,6 +232,22 @@ impl Conv3d {
         let bias = self.bias.as_ref().map(Param::val);
         let weight = self.weight.val();
         op::conv(x, weight, bias, self.activation, self.window, self.groups)
+    }
+
+    /// The convolution and its norm, which are one operation where nothing is trained.
+    ///
+    /// # Shapes
+    /// As [`Conv3d::forward`].
+    ///
+    /// # Panics
+    /// As [`Conv3d::forward`], and if the convolution has a bias: the norm takes its place.
+    pub fn forward_normed(&self, x: Tensor<5>, norm: &BatchNorm) -> Tensor<5> {
+        let Some((affine, activation)) = norm.fixed(&x.device()) else {
+            return norm.forward(self.forward(x));
+        };
+        assert!(self.bias.is_none(), "a bias before a norm has no effect");
+        let weight = self.weight.val();
+        op::conv_normed(x, weight, affine, activation, self.window, self.groups)
     }
 }
 

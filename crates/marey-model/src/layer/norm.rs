@@ -12,7 +12,7 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
-use marey_kernel::NormOptions;
+use marey_kernel::{Affine, NormOptions};
 
 use super::{Activation, init::constant, op, trace::note};
 
@@ -73,6 +73,19 @@ impl BatchNorm {
         residual: Tensor<D>,
     ) -> Tensor<D> {
         self.run(x, Some(residual))
+    }
+
+    /// What the norm does to values in which nothing is trained: a factor and a summand a channel, and the activation
+    /// after them. `None` on an autodiff device, where gradients or the batch's own statistics are wanted.
+    pub fn fixed(&self, device: &Device) -> Option<(Affine, Activation)> {
+        if device.is_autodiff() {
+            return None;
+        }
+        let [mean, var] =
+            [&self.running_mean, &self.running_var].map(|stat| stat.value().to_device(device));
+        let gamma = self.weight.val() / (var + self.epsilon).sqrt();
+        let beta = self.bias.val() - mean * gamma.clone();
+        Some((Affine { gamma, beta }, self.activation))
     }
 
     fn run<const D: usize>(&self, x: Tensor<D>, residual: Option<Tensor<D>>) -> Tensor<D> {

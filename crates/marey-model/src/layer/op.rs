@@ -59,27 +59,7 @@ pub fn conv(
     window: Window,
     groups: usize,
 ) -> Tensor<5> {
-    let Window {
-        stride,
-        padding,
-        dilation,
-    } = window;
-    let options = Conv3dOptions {
-        stride,
-        padding,
-        dilation,
-        groups,
-    };
-    let [b, t, h, w, i] = x.dims();
-    let [o, kt, ..] = weight.dims();
-    // Where frames do not meet it is a convolution over pictures, for which devices have better kernels.
-    let y = if kt == 1 && stride[0] == 1 && padding[0] == 0 {
-        let y = marey_kernel::conv3d(x.reshape([b * t, 1, h, w, i]), weight, options);
-        let [_, _, h, w, _] = y.dims();
-        y.reshape([b, t, h, w, o])
-    } else {
-        marey_kernel::conv3d(x, weight, options)
-    };
+    let y = convolved(x, weight, window, groups, marey_kernel::conv3d);
     match bias {
         Some(bias) => marey_kernel::bias_activation(y, bias, activation),
         None => {
@@ -144,6 +124,56 @@ pub fn batch_norm_train(
 fn as_pixels(x: Tensor<2>) -> Tensor<5> {
     let [n, c] = x.dims();
     x.reshape([n, 1, 1, 1, c])
+}
+
+/// Convolution over `[t, h, w]`, then a factor and a summand a channel and an activation: a convolution with its norm,
+/// where the norm's statistics are given.
+///
+/// # Shapes
+/// As [`conv`]; `affine`: `[o]`.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn conv_normed(
+    x: Tensor<5>,
+    weight: Tensor<5>,
+    affine: Affine,
+    activation: Activation,
+    window: Window,
+    groups: usize,
+) -> Tensor<5> {
+    convolved(x, weight, window, groups, |x, weight, options| {
+        marey_kernel::conv3d_fused(x, weight, affine, activation, options)
+    })
+}
+
+/// Where frames do not meet it is a convolution over pictures, for which devices have better kernels.
+fn convolved(
+    x: Tensor<5>,
+    weight: Tensor<5>,
+    window: Window,
+    groups: usize,
+    conv: impl FnOnce(Tensor<5>, Tensor<5>, Conv3dOptions) -> Tensor<5>,
+) -> Tensor<5> {
+    let Window {
+        stride,
+        padding,
+        dilation,
+    } = window;
+    let options = Conv3dOptions {
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
+    let [b, t, h, w, i] = x.dims();
+    let [o, kt, ..] = weight.dims();
+    if kt > 1 || stride[0] > 1 || padding[0] > 0 {
+        return conv(x, weight, options);
+    }
+    let y = conv(x.reshape([b * t, 1, h, w, i]), weight, options);
+    let [_, _, h, w, _] = y.dims();
+    y.reshape([b, t, h, w, o])
 }
 
 /// A linear map of the last axis; `weight` is `[o, i]`, as PyTorch stores it.

@@ -10,7 +10,8 @@ use super::super::activation::Activation;
 use super::super::parallel::Shared;
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
-use super::super::tile::Operand;
+use super::super::tile::{Finish, Operand};
+use super::Epilogue;
 use super::pack::{Panels, Source};
 use super::product::{Placement, Product};
 use super::window::Window;
@@ -39,14 +40,14 @@ pub(super) fn forward(
     shape: &Conv3dShape,
     x: &[f32],
     weights: &[f32],
-    finish: Option<(&[f32], Activation)>,
+    epilogue: Epilogue,
     y: &mut [f32],
 ) {
     let window = window_of_x(shape);
     let (groups, columns) = (shape.options.groups, shape.group_outputs());
     let source = Source::Outputs(weights);
     let panels = Panels::new(source, groups, columns, window.len(), isa.tile_width());
-    let padded_bias = finish.map(|(bias, _)| padded_bias(bias, groups, columns, isa.tile_width()));
+    let finish = Padded::new(&epilogue, groups, columns, isa.tile_width());
     let product = Product {
         isa,
         operand,
@@ -56,28 +57,59 @@ pub(super) fn forward(
         grid: shape.output(),
         groups,
         panels,
-        finish: padded_bias
-            .as_deref()
-            .zip(finish.map(|(_, activation)| activation)),
+        finish: finish.as_ref(),
         placement: Placement::strided(shape.output(), shape.out_channels, [1; 3]),
     };
     // SAFETY: the set is available; the placement is that of the dense `y`.
     unsafe { product.run(Shared::new(y)) };
 }
 
-/// The bias in the order of the panels' columns, zeros between; all zeros if there is none.
-pub(super) fn padded_bias(bias: &[f32], groups: usize, columns: usize, width: usize) -> Vec<f32> {
-    let per_group = columns.next_multiple_of(width);
-    let mut padded = vec![0.0; groups * per_group];
-    if !bias.is_empty() {
-        for (to, from) in padded
-            .chunks_exact_mut(per_group)
-            .zip(bias.chunks_exact(columns))
-        {
-            to[..columns].copy_from_slice(from);
+/// An [`Epilogue`] in the order of the panels' columns.
+pub(super) struct Padded {
+    /// Scale and bias, for each column of each panel.
+    affine: [Vec<f32>; 2],
+    activation: Activation,
+}
+
+impl Padded {
+    /// Zeros where a panel has no column; nothing if the epilogue does nothing.
+    pub(super) fn new(
+        epilogue: &Epilogue,
+        groups: usize,
+        columns: usize,
+        width: usize,
+    ) -> Option<Self> {
+        let per_group = columns.next_multiple_of(width);
+        let affine = [(epilogue.scale, 1.0), (epilogue.bias, 0.0)].map(|(values, default)| {
+            let mut padded = vec![0.0; groups * per_group];
+            for (group, to) in padded.chunks_exact_mut(per_group).enumerate() {
+                match values {
+                    Some(values) => {
+                        to[..columns].copy_from_slice(&values[group * columns..][..columns]);
+                    }
+                    None => to[..columns].fill(default),
+                }
+            }
+            padded
+        });
+        (!epilogue.is_empty()).then_some(Self {
+            affine,
+            activation: epilogue.activation,
+        })
+    }
+
+    /// What a tile does to the columns from `first` on, of all panels.
+    pub(super) fn at(&self, first: usize) -> Finish {
+        let [scale, bias] = self
+            .affine
+            .each_ref()
+            .map(|values| values[first..].as_ptr());
+        Finish {
+            scale,
+            bias,
+            activation: self.activation,
         }
     }
-    padded
 }
 
 /// The input pixels of one residue class modulo the stride.

@@ -202,8 +202,7 @@ impl<E: Element> Correlation<'_, E> {
             x_step,
             runs,
             weights: self.weights.as_ptr(),
-            bias: self.epilogue.bias,
-            activation: self.epilogue.activation,
+            epilogue: self.epilogue,
             // SAFETY: the placement stays inside the output.
             y: unsafe { output.get().add(at) },
             y_step: self.placement.step[3],

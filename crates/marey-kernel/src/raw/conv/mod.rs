@@ -21,23 +21,21 @@ use super::tile::Operand;
 
 pub use bf16::Bf16;
 
-/// What a forward convolution does to its sums before it stores them.
+/// What a forward convolution does to its sums before it stores them: `activation(sum * scale + bias)`,
+/// a scale and a bias for each output channel. A norm with given statistics is one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
+    /// Factor of each output channel; 1 if there is none.
+    pub scale: Option<&'a [f32]>,
     /// Added to each output channel.
     pub bias: Option<&'a [f32]>,
-    /// Applied after the bias.
+    /// Applied last.
     pub activation: Activation,
 }
 
-impl<'a> Epilogue<'a> {
-    fn is_empty(&self) -> bool {
-        self.bias.is_none() && self.activation == Activation::Identity
-    }
-
-    /// Bias (empty if there is none) and activation, if there is anything to do.
-    fn finish(&self) -> Option<(&'a [f32], Activation)> {
-        (!self.is_empty()).then(|| (self.bias.unwrap_or(&[]), self.activation))
+impl Epilogue<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.scale.is_none() && self.bias.is_none() && self.activation == Activation::Identity
     }
 }
 
@@ -81,27 +79,20 @@ pub fn forward<E: Element>(
     y: &mut [E],
 ) {
     check(shape, x.len(), weights.len(), y.len());
-    assert!(
-        epilogue
-            .bias
-            .is_none_or(|bias| bias.len() == shape.out_channels),
-        "one bias a channel"
-    );
+    for values in [epilogue.scale, epilogue.bias].into_iter().flatten() {
+        assert_eq!(
+            values.len(),
+            shape.out_channels,
+            "a scale and a bias a channel"
+        );
+    }
     let isa = sets.isa;
     match E::TYPE {
         _ if y.is_empty() => {}
         _ if shape.is_depthwise() => depthwise::forward(isa, shape, x, weights, epilogue, y),
         ElementType::F32 => {
             let (x, y) = (same(x), same_mut(y));
-            dense::forward(
-                isa,
-                Operand::Floats,
-                shape,
-                x,
-                weights,
-                epilogue.finish(),
-                y,
-            );
+            dense::forward(isa, Operand::Floats, shape, x, weights, epilogue, y);
         }
         ElementType::Bf16 => {
             bf16::forward(sets.bf16, shape, same(x), weights, epilogue, same_mut(y))

@@ -12,6 +12,10 @@ use std::ops::Range;
 
 use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task};
+#[cfg(target_arch = "x86_64")]
+use super::super::simd::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::super::transpose::transpose;
 
 /// Window floats that a packing task handles.
 const TASK_ROWS: usize = 512;
@@ -156,9 +160,30 @@ impl<'a> Panels<'a> {
     ) {
         for (piece_idx, piece) in part.chunks_mut(PIECE_ROWS * self.width).enumerate() {
             let from = first_row + piece_idx * PIECE_ROWS;
-            for (lane, channel) in channels.clone().enumerate() {
+            let num_rows = piece.len() / self.width;
+            let column = |channel: usize| {
                 let start = (group * self.columns + channel) * self.rows + from;
-                let source = &weights[start..start + piece.len() / self.width];
+                &weights[start..start + num_rows]
+            };
+            #[cfg(target_arch = "x86_64")]
+            if self.width == Isa::Avx512.tile_width() {
+                for lane in (0..self.width).step_by(16) {
+                    let first = (channels.start + lane).min(channels.end);
+                    let columns = first..channels.end.min(first + 16);
+                    let starts: Vec<*const f32> = columns.map(|c| column(c).as_ptr()).collect();
+                    for row in (0..num_rows).step_by(16) {
+                        let rows = starts.iter().map(|start| start.wrapping_add(row));
+                        let rows: Vec<*const f32> = rows.collect();
+                        let to = piece[row * self.width + lane..].as_mut_ptr();
+                        // SAFETY: panels of this width are made for AVX-512 only; the rows that are left
+                        // of each column and of the piece.
+                        unsafe { transpose(&rows, 16.min(num_rows - row), to, self.width) };
+                    }
+                }
+                continue;
+            }
+            for (lane, channel) in channels.clone().enumerate() {
+                let source = column(channel);
                 for (value, row) in source.iter().zip(piece.chunks_exact_mut(self.width)) {
                     row[lane] = *value;
                 }

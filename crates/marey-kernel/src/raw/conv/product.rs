@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use super::super::activation::Activation;
 use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::simd::Isa;
-use super::super::tile::{Finish, MAX_ROWS, Operand, RowArgs, prefetch, row_tile};
+use super::super::tile::{MAX_ROWS, Operand, RowArgs, prefetch, row_tile};
 use super::blocking::{Blocking, Goal, SUM_LEN, SumPart, sum_parts};
+use super::dense::Padded;
 use super::pack::Panels;
 use super::window::{Band, Block, Window};
 
@@ -43,7 +43,7 @@ impl Placement {
     }
 }
 
-/// `out[pixel][column] = activation(sum of window(pixel) * panel column + bias[column])`.
+/// `out[pixel][column] = finish(sum of window(pixel) * panel column)`.
 pub(super) struct Product<'a> {
     pub(super) isa: Isa,
     pub(super) operand: Operand,
@@ -55,8 +55,8 @@ pub(super) struct Product<'a> {
     pub(super) groups: usize,
     /// Not packed yet.
     pub(super) panels: Panels<'a>,
-    /// Bias of each column of each panel (zeros where a panel has no column), and activation.
-    pub(super) finish: Option<(&'a [f32], Activation)>,
+    /// What happens to the sums.
+    pub(super) finish: Option<&'a Padded>,
     pub(super) placement: Placement,
 }
 
@@ -256,13 +256,11 @@ impl Product<'_> {
             prefetch(*to, width);
         }
         let is_last = part.row + part.num_runs * part.len == self.panels.rows;
-        let finish = self.finish.filter(|_| is_last).map(|(bias, activation)| {
-            let at = (group * self.panels.per_group + panel) * width;
-            Finish {
-                bias: bias[at..at + width].as_ptr(),
-                activation,
-            }
-        });
+        let column = (group * self.panels.per_group + panel) * width;
+        let finish = self
+            .finish
+            .filter(|_| is_last)
+            .map(|finish| finish.at(column));
         let args = RowArgs {
             base: band.base.wrapping_add(part.start),
             pixels: &band.pixels[first..first + rows],

@@ -256,16 +256,19 @@ fn results_do_not_depend_on_scheduling() {
 fn check_fused<E: Element>(case: &Conv3dShape) {
     let (x, x_values) = stored::<E>(case.x_len(), 1);
     let (_, weights) = stored::<E>(case.weights_len(), 2);
-    let bias = noise(case.out_channels, 3);
+    let [scale, bias] = [4, 3].map(|seed| noise(case.out_channels, seed));
     let sums = conv_forward(case, &x_values, &weights);
     for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
-        let biased = sums.iter().zip(bias.iter().cycle());
-        let want: Vec<f64> = biased
-            .map(|(sum, bias)| activation.of(sum + f64::from(*bias)))
+        let affine = scale.iter().zip(&bias).cycle();
+        let want: Vec<f64> = sums
+            .iter()
+            .zip(affine)
+            .map(|(sum, (scale, bias))| activation.of(sum * f64::from(*scale) + f64::from(*bias)))
             .collect();
         for sets in all_sets::<E>() {
             let mut y = vec![E::from_f32(f32::NAN); case.y_len()];
             let epilogue = Epilogue {
+                scale: Some(&scale),
                 bias: Some(&bias),
                 activation,
             };
@@ -280,7 +283,7 @@ fn check_fused<E: Element>(case: &Conv3dShape) {
 }
 
 #[test]
-fn bias_and_activation_are_fused() {
+fn scale_bias_and_activation_are_fused() {
     for case in [
         shape([2, 2, 7, 6, 50], [37, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1),
         shape(

@@ -2,9 +2,13 @@
 //!
 //! Tasks share out pixels and panels of outputs. A task adds up its pixels in a copy of its part of
 //! dW, and the copies are added in a fixed order at the end; so the result depends on the number of
-//! threads (which decides the number of copies), never on how the threads were scheduled.
+//! threads (which decides the number of copies), never on how the threads were scheduled. With
+//! [`SumOrder::Free`] a block goes to the task that is free, and the last bits differ from run to run.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::memory::Buffer;
+use super::super::order::{SumOrder, sum_order};
 use super::super::parallel::{Shared, for_each_task, with_scratch};
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
@@ -71,8 +75,20 @@ struct Gradient<'a> {
     dy: &'a [f32],
 }
 
-/// Backward weights; lengths are checked by the caller.
+/// Backward weights in the process's [`sum_order`]; lengths are checked by the caller.
 pub(super) fn backward_weights(
+    isa: Isa,
+    shape: &Conv3dShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
+    backward_weights_in(sum_order(), isa, shape, x, dy, dw);
+}
+
+/// Backward weights, adding the blocks' shares up in some order.
+fn backward_weights_in(
+    order: SumOrder,
     isa: Isa,
     shape: &Conv3dShape,
     x: &[f32],
@@ -85,8 +101,13 @@ pub(super) fn backward_weights(
     let want = TASKS_PER_THREAD * rayon::current_num_threads();
     let blocking = Blocking::new(&window, shape.batch, shape.output(), Goal::at_least(want));
     let num_blocks = blocking.num_blocks();
+    // Where blocks go to whoever is free, a copy a thread evens out as well as several.
+    let most_copies = match order {
+        SumOrder::Fixed => want,
+        SumOrder::Free => rayon::current_num_threads(),
+    };
     let copies = (1 + MAX_COPIES_LEN / layout.copy_len())
-        .min(want)
+        .min(most_copies)
         .min(num_blocks);
     let splits = want.div_ceil(copies * groups).min(layout.panels);
     let panels_each = layout.panels.div_ceil(splits);
@@ -101,17 +122,38 @@ pub(super) fn backward_weights(
         x,
         dy,
     };
+    let queues: Vec<AtomicUsize> = (0..groups * splits).map(|_| AtomicUsize::new(0)).collect();
     for_each_task(copies * groups * splits, |task| {
         let (copy, rest) = (task / (groups * splits), task % (groups * splits));
         let (group, first) = (rest / splits, rest % splits * panels_each);
         let panels = first..layout.panels.min(first + panels_each);
-        let blocks = copy * num_blocks / copies..(copy + 1) * num_blocks / copies;
+        let share = copy * num_blocks / copies..(copy + 1) * num_blocks / copies;
+        let nth = |idx: usize| match order {
+            SumOrder::Fixed => share.clone().nth(idx),
+            SumOrder::Free => {
+                let next = queues[rest].fetch_add(1, Ordering::Relaxed);
+                (next < num_blocks).then_some(next)
+            }
+        };
         let first_panel = (copy * groups + group) * layout.panels;
         // SAFETY: the start of the group's panels in this copy lies inside the buffer.
         let sums = unsafe { shared.get().add(first_panel * layout.panel_len()) };
-        for (idx, block) in blocks.map(|idx| blocking.block(idx)).enumerate() {
+        let mut done = 0;
+        while let Some(idx) = nth(done) {
+            let block = blocking.block(idx);
             // SAFETY: no other task has the same copy, group and panel.
-            unsafe { gradient.add_block(&block, group, panels.clone(), sums, idx > 0) };
+            unsafe { gradient.add_block(&block, group, panels.clone(), sums, done > 0) };
+            done += 1;
+        }
+        if done == 0 {
+            // The others were quicker.
+            for panel in panels {
+                // SAFETY: as above; the panel lies inside the copy.
+                unsafe {
+                    sums.add(panel * layout.panel_len())
+                        .write_bytes(0, layout.panel_len())
+                };
+            }
         }
     });
     put_in_order(&layout, shape, &partial, copies, dw);
@@ -283,4 +325,37 @@ fn put_in_order(
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::reference::{conv_backward_weights, noise, relative_error};
+    use super::super::super::shape::Conv3dOptions;
+    use super::*;
+
+    #[test]
+    fn any_order_gives_the_same_sums() {
+        let options = Conv3dOptions {
+            padding: [1; 3],
+            groups: 2,
+            ..Default::default()
+        };
+        let shape = Conv3dShape::new([5, 3, 17, 18, 10], [8, 3, 3, 3, 5], options);
+        let (x, dy) = (noise(shape.x_len(), 1), noise(shape.y_len(), 2));
+        let want = conv_backward_weights(&shape, &x, &dy);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(5)
+            .build()
+            .expect("threads start");
+        for order in [SumOrder::Fixed, SumOrder::Free] {
+            for _ in 0..10 {
+                let mut dw = vec![f32::NAN; shape.weights_len()];
+                pool.install(|| {
+                    backward_weights_in(order, Isa::best(), &shape, &x, &dy, &mut dw);
+                });
+                let error = relative_error(&dw, &want);
+                assert!(error < 5e-6, "{order:?} is off by {error:.1e}");
+            }
+        }
+    }
 }

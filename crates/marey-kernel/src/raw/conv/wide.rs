@@ -30,7 +30,7 @@ pub(super) fn forward<E: Element>(
         shape,
         &x,
         weights,
-        epilogue.finish(),
+        epilogue,
         &mut sums,
     );
     convert(isa, &sums, y);

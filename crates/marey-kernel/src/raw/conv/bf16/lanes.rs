@@ -4,8 +4,9 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::super::super::activation::Activation;
 use super::super::super::simd::Vector;
+use super::super::super::tile::Finish;
+use super::super::super::transpose::transposed;
 use super::amx::ROWS;
 
 /// Pairs of a full row of a tile.
@@ -63,46 +64,9 @@ fn mask_of(count: usize) -> u16 {
 /// AVX-512F; 256 pairs are writable.
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(rows: [__m512i; 16], columns: usize, to: *mut [bf16; 2]) {
-    let a: [__m512i; 16] = std::array::from_fn(|i| {
-        let (p, q) = (rows[i & !1], rows[i | 1]);
-        if i & 1 == 0 {
-            _mm512_unpacklo_epi32(p, q)
-        } else {
-            _mm512_unpackhi_epi32(p, q)
-        }
-    });
-    let b: [__m512i; 16] = std::array::from_fn(|i| {
-        let (group, j) = (i & !3, i & 3);
-        let (p, q) = (a[group + j / 2], a[group + j / 2 + 2]);
-        if j & 1 == 0 {
-            _mm512_unpacklo_epi64(p, q)
-        } else {
-            _mm512_unpackhi_epi64(p, q)
-        }
-    });
-    // b[4g + j] holds column 4l + j of rows 4g..4g+4 in its 128-bit lane l.
-    for j in 0..4 {
-        let low = [
-            _mm512_shuffle_i32x4::<0x44>(b[j], b[4 + j]),
-            _mm512_shuffle_i32x4::<0x44>(b[8 + j], b[12 + j]),
-        ];
-        let high = [
-            _mm512_shuffle_i32x4::<0xee>(b[j], b[4 + j]),
-            _mm512_shuffle_i32x4::<0xee>(b[8 + j], b[12 + j]),
-        ];
-        let of_lane = [
-            _mm512_shuffle_i32x4::<0x88>(low[0], low[1]),
-            _mm512_shuffle_i32x4::<0xdd>(low[0], low[1]),
-            _mm512_shuffle_i32x4::<0x88>(high[0], high[1]),
-            _mm512_shuffle_i32x4::<0xdd>(high[0], high[1]),
-        ];
-        for (lane, values) in of_lane.into_iter().enumerate() {
-            let column = 4 * lane + j;
-            if column < columns {
-                // SAFETY: a row of 16 pairs below 256.
-                unsafe { _mm512_storeu_si512(to.add(column * PAIRS).cast(), values) };
-            }
-        }
+    for (column, values) in transposed(rows).into_iter().enumerate().take(columns) {
+        // SAFETY: a row of 16 pairs below 256.
+        unsafe { _mm512_storeu_si512(to.add(column * PAIRS).cast(), values) };
     }
 }
 
@@ -178,17 +142,10 @@ pub(super) unsafe fn pack_pair(
     unsafe { _mm512_storeu_si512(to.cast(), pairs) };
 }
 
-/// Bias of each of 32 columns, and an activation.
-#[derive(Clone, Copy)]
-pub(super) struct Finish {
-    pub(super) bias: *const f32,
-    pub(super) activation: Activation,
-}
-
-/// Rounds 32 sums, with bias and activation if there are any, and writes the first `len`.
+/// Rounds 32 sums, finished if they are to be, and writes the first `len`.
 ///
 /// # Safety
-/// AVX-512 F, BW and BF16; 32 sums and biases are readable, `len` elements writable.
+/// AVX-512 F, BW and BF16; 32 sums, scales and biases are readable, `len` elements writable.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn store_row(
     sums: *const f32,
@@ -201,8 +158,9 @@ pub(super) unsafe fn store_row(
         let mut halves: [__m512; 2] = [0, 16].map(|at| Vector::load(sums.add(at)));
         if let Some(finish) = finish {
             for (half, at) in halves.iter_mut().zip([0, 16]) {
-                let biased = half.add(Vector::load(finish.bias.add(at)));
-                *half = finish.activation.apply(biased);
+                let scale = Vector::load(finish.scale.add(at));
+                let value = half.mul_add(scale, Vector::load(finish.bias.add(at)));
+                *half = finish.activation.apply(value);
             }
         }
         let rounded = bits(_mm512_cvtne2ps_pbh(halves[1], halves[0]));

@@ -5,7 +5,6 @@
 
 use half::bf16;
 
-use super::super::super::activation::Activation;
 use super::super::super::convert::{convert, finish};
 use super::super::super::memory::Buffer;
 use super::super::super::parallel::for_each_piece;
@@ -38,17 +37,10 @@ pub(super) fn forward(
         &halved,
         x.floats(),
         weights.floats(),
-        None,
+        Epilogue::default(),
         &mut sums,
     );
-    finish(
-        ISA,
-        &sums,
-        epilogue.bias,
-        epilogue.activation,
-        shape.out_channels,
-        y,
-    );
+    finish(ISA, &sums, epilogue, shape.out_channels, y);
 }
 
 /// Backward data for an even number of outputs a group.
@@ -76,14 +68,7 @@ pub(super) fn backward_data(shape: &Conv3dShape, dy: &[bf16], weights: &[f32], d
         weights.floats(),
         &mut sums,
     );
-    finish(
-        ISA,
-        &sums,
-        None,
-        Activation::Identity,
-        shape.in_channels,
-        dx,
-    );
+    convert(ISA, &sums, dx);
 }
 
 /// An even number of `bf16` as lanes that hold a pair each.

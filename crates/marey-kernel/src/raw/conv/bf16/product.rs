@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::super::super::activation::Activation;
 use super::super::super::memory::Buffer;
 use super::super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::blocking::{Blocking, Goal, SumPart, sum_parts};
+use super::super::dense::Padded;
 use super::super::product::{MAX_PANEL_SPLITS, Placement, TASKS_PER_THREAD};
 use super::super::window::{Band, Block, Window};
 use super::amx::{self, COLUMNS, ROWS, Tiles};
-use super::lanes::{self, Finish};
+use super::lanes;
 use super::panels::{Cut, Panels};
 
 /// Chunks whose packed weights (2 KiB each) stay in L1, beside the pixels, while they meet every tile of
@@ -31,7 +31,7 @@ const LARGE_WEIGHTS: usize = 1 << 20;
 /// Elements of activations, padding included, that may be kept at hand for it.
 const SMALL_INPUT: usize = 2 << 20;
 
-/// `out[pixel][column] = activation(sum of window(pixel) * panel column + bias[column])`.
+/// `out[pixel][column] = finish(sum of window(pixel) * panel column)`.
 pub(super) struct Product<'a> {
     pub(super) window: &'a Window,
     pub(super) cut: Cut,
@@ -42,8 +42,8 @@ pub(super) struct Product<'a> {
     pub(super) groups: usize,
     /// Not packed yet.
     pub(super) panels: Panels<'a>,
-    /// Bias of each column of each panel (zeros where a panel has no column), and activation.
-    pub(super) finish: Option<(&'a [f32], Activation)>,
+    /// What happens to the sums.
+    pub(super) finish: Option<&'a Padded>,
     pub(super) placement: Placement,
 }
 
@@ -264,13 +264,8 @@ impl Product<'_> {
     /// # Safety
     /// The tile's outputs are this task's.
     unsafe fn store(&self, group: usize, panel: usize, tile: &Tile, sums: &[f32]) {
-        let finish = self.finish.map(|(bias, activation)| {
-            let at = (group * self.panels.per_group + panel) * COLUMNS;
-            Finish {
-                bias: bias[at..at + COLUMNS].as_ptr(),
-                activation,
-            }
-        });
+        let column = (group * self.panels.per_group + panel) * COLUMNS;
+        let finish = self.finish.map(|finish| finish.at(column));
         let len = COLUMNS.min(self.panels.columns - panel * COLUMNS);
         for (row, sums) in sums
             .chunks_exact(COLUMNS)

@@ -5,7 +5,7 @@ use half::bf16;
 use super::super::super::parallel::Shared;
 use super::super::super::shape::Conv3dShape;
 use super::super::Epilogue;
-use super::super::dense::{Phase, padded_bias, window_of_x};
+use super::super::dense::{Padded, Phase, window_of_x};
 use super::super::pack::Source;
 use super::super::product::Placement;
 use super::super::window::Window;
@@ -60,8 +60,7 @@ pub(super) unsafe fn forward(
     let (groups, columns) = (shape.options.groups, shape.group_outputs());
     let mut window = window_of_x(shape);
     let cut = cut(&mut window, shape.output());
-    let bias = (!epilogue.is_empty())
-        .then(|| padded_bias(epilogue.bias.unwrap_or(&[]), groups, columns, COLUMNS));
+    let finish = Padded::new(&epilogue, groups, columns, COLUMNS);
     let product = Product {
         panels: Panels::new(Source::Outputs(weights), groups, columns, &window, cut),
         window: &window,
@@ -70,7 +69,7 @@ pub(super) unsafe fn forward(
         batch: shape.batch,
         grid: shape.output(),
         groups,
-        finish: bias.as_deref().map(|bias| (bias, epilogue.activation)),
+        finish: finish.as_ref(),
         placement: Placement::strided(shape.output(), shape.out_channels, [1; 3]),
     };
     // SAFETY: AMX is available; the placement is that of the dense `y`.

@@ -20,15 +20,17 @@ fn check<E: Element>(shape: &Conv3dShape) {
         rounded(&noise(shape.y_len(), 2)),
     );
     let weights = noise(shape.weights_len(), 3);
-    let bias = noise(shape.out_channels, 4);
+    let [scale, bias] = [5, 4].map(|seed| noise(shape.out_channels, seed));
     let sums = conv_forward(shape, &widened(&x), &weights);
-    let biased = sums.iter().zip(bias.iter().cycle());
-    let want_y: Vec<f64> = biased
-        .map(|(sum, bias)| Activation::Relu.of(sum + f64::from(*bias)))
-        .collect();
+    let affine = scale.iter().zip(&bias).cycle();
+    let finished = |(sum, (scale, bias)): (&f64, (&f32, &f32))| {
+        Activation::Relu.of(sum * f64::from(*scale) + f64::from(*bias))
+    };
+    let want_y: Vec<f64> = sums.iter().zip(affine).map(finished).collect();
     let want_dx = conv_backward_data(shape, &widened(&dy), &weights);
     let want_dw = conv_backward_weights(shape, &widened(&x), &widened(&dy));
     let epilogue = Epilogue {
+        scale: Some(&scale),
         bias: Some(&bias),
         activation: Activation::Relu,
     };

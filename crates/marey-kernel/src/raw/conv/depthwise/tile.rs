@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
-use super::super::super::activation::Activation;
 use super::super::super::element::Element;
 use super::super::super::simd::{Isa, Job, Vector};
+use super::super::Epilogue;
 use super::windows::Run;
 use super::{FEW_PIXELS, MAX_PIXELS};
 
@@ -21,8 +21,7 @@ pub(super) struct TileArgs<'a, E> {
     pub(super) x_step: usize,
     pub(super) runs: &'a [Run],
     pub(super) weights: *const f32,
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) activation: Activation,
+    pub(super) epilogue: Epilogue<'a>,
     pub(super) y: *mut E,
     /// Elements from one output pixel to the next.
     pub(super) y_step: usize,
@@ -123,13 +122,18 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                 }
             }
             self.prefetch_next(channel);
-            let bias = match args.bias {
-                Some(bias) => V::load(bias.as_ptr().add(channel)),
-                None => V::splat(0.0),
-            };
+            let Epilogue {
+                scale,
+                bias,
+                activation,
+            } = args.epilogue;
+            let [scale, bias] = [(scale, 1.0), (bias, 0.0)].map(|(values, default)| match values {
+                Some(values) => V::load(values.as_ptr().add(channel)),
+                None => V::splat(default),
+            });
             for i in 0..PIXELS {
                 if i < args.num_pixels {
-                    let value = args.activation.apply(sums[i].add(bias));
+                    let value = activation.apply(sums[i].mul_add(scale, bias));
                     E::store(value, args.y.add(i * args.y_step + channel));
                 }
             }
@@ -194,7 +198,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
         // SAFETY: the contract.
         unsafe {
             for i in 0..args.num_pixels {
-                let mut sum = args.bias.map_or(0.0, |bias| bias[channel]);
+                let mut sum = 0.0;
                 for run in args.runs {
                     let first = args.weights.add(run.weight + channel);
                     for k in 0..run.len {
@@ -206,7 +210,9 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                         }
                     }
                 }
-                let value = args.activation.apply(f32::load_part::<V>(&sum, 1));
+                let scale = args.epilogue.scale.map_or(1.0, |scale| scale[channel]);
+                let sum = sum * scale + args.epilogue.bias.map_or(0.0, |bias| bias[channel]);
+                let value = args.epilogue.activation.apply(f32::load_part::<V>(&sum, 1));
                 E::store_part(value, args.y.add(i * args.y_step + channel), 1);
             }
         }

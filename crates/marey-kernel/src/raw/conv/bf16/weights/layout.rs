@@ -1,0 +1,169 @@
+//! Sizes of a backward pass for the weights, and how its rows and taps lie in memory.
+
+use std::ops::Range;
+
+use super::super::super::super::parallel::for_each_piece;
+use super::super::super::super::shape::Conv3dShape;
+use super::super::super::window::{Block, Window};
+use super::super::amx::COLUMNS;
+use super::PART_CHUNKS;
+
+/// Residue modulo the stride of a tap along the width, and how many outputs it is shifted.
+pub(super) fn shift(shape: &Conv3dShape, tap: usize) -> (usize, usize) {
+    let distance = tap * shape.options.dilation[2];
+    let stride = shape.options.stride[2];
+    (distance % stride, distance / stride)
+}
+
+/// How dW is laid out while it is added up, `[group][output][run][element]`, and what a run is.
+pub(super) struct Layout {
+    /// Taps along the width whose channels lie together in a run: all, or one.
+    pub(super) merged: usize,
+    /// Elements of a run.
+    pub(super) run: usize,
+    /// The same, rounded up to tiles.
+    pub(super) run_len: usize,
+    pub(super) num_runs: usize,
+    /// Outputs of a group, rounded up to tiles.
+    pub(super) outputs: usize,
+    pub(super) groups: usize,
+    /// Is nothing rounded up, so that dW itself has this layout?
+    pub(super) is_exact: bool,
+    /// Copies of x that its pairs are: the residue modulo the stride along the width, and whether pairs
+    /// begin at odd pixels.
+    pub(super) variants: Vec<(usize, bool)>,
+}
+
+impl Layout {
+    pub(super) fn new(shape: &Conv3dShape, window: &Window) -> Self {
+        let [kernel_t, kernel_h, kernel_w] = shape.kernel;
+        let channels = shape.group_inputs();
+        // Few channels fill a tile only together with those of the next taps.
+        let tiles = |elements: usize| elements.div_ceil(COLUMNS);
+        let all = window.merged_taps();
+        let merged = if tiles(all * channels) < all * tiles(channels) {
+            all
+        } else {
+            1
+        };
+        let mut variants = vec![];
+        for tap in 0..kernel_w / merged {
+            let (class, shift) = shift(shape, tap);
+            if !variants.contains(&(class, shift % 2 == 1)) {
+                variants.push((class, shift % 2 == 1));
+            }
+        }
+        let (run, outputs) = (merged * channels, shape.group_outputs());
+        let (run_len, padded) = (
+            run.next_multiple_of(COLUMNS),
+            outputs.next_multiple_of(COLUMNS),
+        );
+        Self {
+            merged,
+            run,
+            run_len,
+            num_runs: kernel_t * kernel_h * kernel_w / merged,
+            outputs: padded,
+            groups: shape.options.groups,
+            is_exact: run_len == run && padded == outputs,
+            variants,
+        }
+    }
+
+    /// Floats from one output to the next.
+    pub(super) fn row_len(&self) -> usize {
+        self.num_runs * self.run_len
+    }
+
+    pub(super) fn group_len(&self) -> usize {
+        self.outputs * self.row_len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.groups * self.group_len()
+    }
+
+    /// Leaves out what was rounded up.
+    pub(super) fn put_in_order(&self, shape: &Conv3dShape, padded: &[f32], dw: &mut [f32]) {
+        let outputs = shape.group_outputs();
+        for_each_piece(dw, self.num_runs * self.run, |output, to| {
+            let row = (output / outputs * self.outputs + output % outputs) * self.row_len();
+            let runs = padded[row..row + self.row_len()].chunks_exact(self.run_len);
+            for (to, from) in to.chunks_exact_mut(self.run).zip(runs) {
+                to.copy_from_slice(&from[..self.run]);
+            }
+        });
+    }
+}
+
+/// The rows that a block becomes.
+pub(super) struct Rows {
+    pub(super) block: Block,
+    /// Pixels of a row, even.
+    pub(super) pitch: usize,
+    /// Input frames, rows and columns that the block sees.
+    pub(super) extent: [usize; 3],
+    /// First of them, which may lie before the input.
+    pub(super) low: [isize; 3],
+    /// Input rows of one residue modulo the stride.
+    pub(super) rows_of_class: usize,
+    /// Chunks of a box: the block's rows of one output frame.
+    pub(super) chunks: usize,
+}
+
+impl Rows {
+    pub(super) fn new(shape: &Conv3dShape, layout: &Layout, window: &Window, block: Block) -> Self {
+        let [_, stride_h, _] = shape.options.stride;
+        let [_, h, w] = block.size;
+        let shifts = (0..shape.kernel[2] / layout.merged).map(|tap| shift(shape, tap).1);
+        let farthest = shifts.max().expect("a kernel has taps");
+        let extent = std::array::from_fn(|axis| window.extent(axis, block.size[axis]));
+        let pitch = (w + farthest).next_multiple_of(2);
+        Self {
+            pitch,
+            low: std::array::from_fn(|axis| {
+                (block.start[axis] * window.stride[axis]) as isize + window.offsets[axis][0]
+            }),
+            rows_of_class: extent[1].div_ceil(stride_h),
+            extent,
+            chunks: ((h - 1) * pitch + w).div_ceil(COLUMNS),
+            block,
+        }
+    }
+
+    /// Boxes of outputs: frames of images.
+    pub(super) fn boxes(&self) -> usize {
+        self.block.num_images * self.block.size[0]
+    }
+
+    /// All chunks, in parts whose pairs stay in L1 while they meet every panel of outputs.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
+        let boxes_each = (PART_CHUNKS / self.chunks).max(1);
+        let chunks_each = self.chunks.div_ceil(self.chunks.div_ceil(PART_CHUNKS));
+        (0..self.boxes())
+            .step_by(boxes_each)
+            .flat_map(move |first| {
+                let boxes = first..self.boxes().min(first + boxes_each);
+                (0..self.chunks)
+                    .step_by(chunks_each)
+                    .map(move |first_chunk| Part {
+                        boxes: boxes.clone(),
+                        first_chunk,
+                        chunks: chunks_each.min(self.chunks - first_chunk),
+                    })
+            })
+    }
+
+    /// Input frames of images.
+    pub(super) fn planes(&self) -> usize {
+        self.block.num_images * self.extent[0]
+    }
+}
+
+/// Chunks of several boxes, or of a part of one.
+pub(super) struct Part {
+    pub(super) boxes: Range<usize>,
+    pub(super) first_chunk: usize,
+    /// Of each box.
+    pub(super) chunks: usize,
+}

@@ -1,0 +1,206 @@
+//! Bringing x and dy into the order of the tiles.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use half::bf16;
+
+use super::super::super::super::memory::Buffer;
+use super::super::super::super::parallel::{Shared, for_each_piece, for_each_task, with_scratch};
+use super::super::amx::{COLUMNS, ROWS};
+use super::super::lanes;
+use super::{CHUNK_LEN, NotFinite, Step};
+
+/// Pixels of an input row: `pixels` holds those of `columns`, `step` elements apart; others are zeros.
+struct InputRow<'a> {
+    pixels: &'a [bf16],
+    step: usize,
+    columns: Range<usize>,
+}
+
+impl Step<'_> {
+    /// Pairs of x: `[variant][32 elements of a run][image][frame][class][row][pair][element][2]`.
+    ///
+    /// # Safety
+    /// AVX-512 F, BW and VL.
+    pub(super) unsafe fn pair_up(&self, x: &[bf16]) -> Result<Buffer<bf16>, NotFinite> {
+        let (size, stride) = (&self.size, self.shape.options.stride[1]);
+        let rows_of_plane = stride * size.rows_of_class;
+        let rows = self.num_rows();
+        let parts = self.layout.run_len / COLUMNS;
+        let len = self.layout.variants.len() * parts * rows * self.row_len();
+        // The last chunk of the last tap reads past the last row.
+        let mut pairs = Buffer::<bf16>::take(len + size.chunks * COLUMNS * COLUMNS);
+        pairs[len..].fill(bf16::ZERO);
+        let shared = Shared::new(&mut pairs);
+        let is_finite = AtomicBool::new(true);
+        for_each_task(rows, |task| {
+            let (plane, row) = (task / rows_of_plane, task % rows_of_plane);
+            let (class, row) = (row / size.rows_of_class, row % size.rows_of_class);
+            with_scratch(|[scratch, ..]| {
+                let copy = scratch.take(size.extent[2] * self.window.channels);
+                let row = self.input_row(x, plane, row * stride + class, copy);
+                for part in 0..self.layout.variants.len() * parts {
+                    let start = (part * rows + task) * self.row_len();
+                    // SAFETY: this row of this part, and no other task's.
+                    let to = unsafe {
+                        std::slice::from_raw_parts_mut(shared.get().add(start), self.row_len())
+                    };
+                    // SAFETY: the contract.
+                    if !unsafe { self.pair_row(&row, part / parts, part % parts * COLUMNS, to) } {
+                        is_finite.store(false, Ordering::Relaxed);
+                    }
+                }
+            });
+        });
+        if is_finite.into_inner() {
+            Ok(pairs)
+        } else {
+            Err(NotFinite)
+        }
+    }
+
+    /// An input row that the block sees.
+    fn input_row<'a>(
+        &self,
+        x: &'a [bf16],
+        plane: usize,
+        row: usize,
+        copy: &'a mut [bf16],
+    ) -> InputRow<'a> {
+        let (size, window) = (&self.size, self.window);
+        let image = size.block.image + plane / size.extent[0];
+        let t = (plane % size.extent[0]) as isize + size.low[0];
+        let h = row as isize + size.low[1];
+        let [t_len, h_len, w_len] = window.input;
+        let is_inside = |at: isize, len: usize| (0..len as isize).contains(&at);
+        if row >= size.extent[1] || !is_inside(t, t_len) || !is_inside(h, h_len) {
+            return InputRow {
+                pixels: &[],
+                step: 0,
+                columns: 0..0,
+            };
+        }
+        let line = (image * t_len + t as usize) * h_len + h as usize;
+        let start = line * w_len * window.pitch + self.group * window.channels;
+        let first = (-size.low[2]).clamp(0, size.extent[2] as isize) as usize;
+        let last = (w_len as isize - size.low[2]).clamp(0, size.extent[2] as isize) as usize;
+        let columns = first..last.max(first);
+        let source = &x[start + (first as isize + size.low[2]).max(0) as usize * window.pitch..];
+        if self.layout.merged == 1 {
+            return InputRow {
+                pixels: source,
+                step: window.pitch,
+                columns,
+            };
+        }
+        // A run of several taps may begin or end in the padding, which a copy has as zeros.
+        let channels = window.channels;
+        copy.fill(bf16::ZERO);
+        let inside = &mut copy[columns.start * channels..columns.end * channels];
+        for (to, from) in inside
+            .chunks_exact_mut(channels)
+            .zip(source.chunks(window.pitch))
+        {
+            to.copy_from_slice(&from[..channels]);
+        }
+        InputRow {
+            pixels: copy,
+            step: channels,
+            columns: 0..size.extent[2] + 1 - self.layout.merged,
+        }
+    }
+
+    /// The pairs of 32 elements of a row, from `element` of each run on; are all finite?
+    ///
+    /// # Safety
+    /// AVX-512 F, BW and VL.
+    unsafe fn pair_row(
+        &self,
+        row: &InputRow,
+        variant: usize,
+        element: usize,
+        to: &mut [bf16],
+    ) -> bool {
+        let len = COLUMNS.min(self.layout.run - element);
+        if row.columns.is_empty() {
+            to.fill(bf16::ZERO);
+            return true;
+        }
+        let (class, is_odd) = self.layout.variants[variant];
+        let pixel = |at: usize| {
+            let column = at * self.shape.options.stride[2] + class;
+            (at < self.size.pitch && row.columns.contains(&column)).then(|| {
+                let start = (column - row.columns.start) * row.step + element;
+                row.pixels[start..start + len].as_ptr()
+            })
+        };
+        let mut is_finite = true;
+        let mut first = usize::from(is_odd);
+        for to in to.chunks_exact_mut(2 * COLUMNS) {
+            // SAFETY: `len` elements of each pixel; there are 32 pairs.
+            is_finite &= unsafe {
+                lanes::interleave(
+                    [pixel(first), pixel(first + 1)],
+                    len,
+                    to.as_mut_ptr().cast(),
+                )
+            };
+            first += 2;
+        }
+        is_finite
+    }
+
+    /// dy as `[16 outputs][box][chunk][output][pair][2]`, zeros where a row has no output.
+    ///
+    /// # Safety
+    /// AVX-512 F, BW and VL.
+    pub(super) unsafe fn transpose(&self, dy: &[bf16]) -> Buffer<bf16> {
+        let (size, shape) = (&self.size, self.shape);
+        let [_, h, w] = size.block.size;
+        let [_, _, w_len] = shape.output();
+        // Where the outputs of a box lie, from its first on.
+        let places: Vec<Option<usize>> = (0..size.chunks * COLUMNS)
+            .map(|at| (at / size.pitch, at % size.pitch))
+            .map(|(row, column)| (row < h && column < w).then_some(row * w_len + column))
+            .collect();
+        let box_len = size.chunks * CHUNK_LEN;
+        let mut to = Buffer::<bf16>::take(self.layout.outputs / ROWS * size.boxes() * box_len);
+        for_each_piece(&mut to, box_len, |idx, to| {
+            let first = idx / size.boxes() * ROWS;
+            let len = shape.group_outputs().saturating_sub(first).min(ROWS);
+            if len == 0 {
+                to.fill(bf16::ZERO);
+                return;
+            }
+            let start = self.group * shape.group_outputs() + first;
+            let first_pixel = self.first_pixel(idx % size.boxes());
+            let pixel = |place: Option<usize>| {
+                place.map(|place| {
+                    let at = (first_pixel + place) * shape.out_channels + start;
+                    dy[at..at + len].as_ptr()
+                })
+            };
+            for (places, to) in places
+                .chunks_exact(COLUMNS)
+                .zip(to.chunks_exact_mut(CHUNK_LEN))
+            {
+                let pairs = std::array::from_fn(|pair| {
+                    [2 * pair, 2 * pair + 1].map(|at| pixel(places[at]))
+                });
+                // SAFETY: `len` channels of each pixel; a chunk is 256 pairs.
+                unsafe { lanes::transpose_pixels(&pairs, len, to.as_mut_ptr().cast()) };
+            }
+        });
+        to
+    }
+
+    /// First output pixel of a box.
+    fn first_pixel(&self, idx: usize) -> usize {
+        let block = &self.size.block;
+        let [t_len, h_len, w_len] = self.shape.output();
+        let frames = block.size[0];
+        let (image, t) = (block.image + idx / frames, block.start[0] + idx % frames);
+        ((image * t_len + t) * h_len + block.start[1]) * w_len
+    }
+}
