@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_traced_layer_gives_the_same_again() {
-        let device = Device::flex();
+        let device = Device::flex().autodiff();
         let conv = ConvConfig::new(3, 5, [3; 3])
             .with_stride([1, 2, 2])
             .init(&mut Init::Random(&mut rng_for(1, 0, 0, 0)), &device);
@@ -123,7 +123,7 @@ mod tests {
             (Arch::EfficientNetB0BiLstm, [81, 50, 4, 1]),
         ];
         for (arch, expected) in cases {
-            let device = Device::flex();
+            let device = Device::flex().autodiff();
             let mut config = ModelConfig::new(arch);
             config.width = Some(0.125);
             let model = config

@@ -21,6 +21,7 @@ pub(super) fn is_available() -> bool {
     *AVAILABLE.get_or_init(|| {
         let has_vectors = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512bf16");
         has_vectors && has_tiles() && may_use_tiles()
     })
