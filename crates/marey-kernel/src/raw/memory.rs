@@ -263,8 +263,10 @@ mod tests {
         let fresh = |pool: &mut Pool, bytes| {
             assert!(pool.take(bytes).is_none(), "{bytes} are not kept");
             pool.count(bytes);
-            let surplus: usize = pool.shrink().into_iter().map(|block| block.bytes).sum();
-            (Block::new(bytes), surplus)
+            let surplus = pool.shrink();
+            let surplus_bytes: usize = surplus.iter().map(|block| block.bytes).sum();
+            surplus.into_iter().for_each(Block::free);
+            (Block::new(bytes), surplus_bytes)
         };
         let (first, _) = fresh(&mut pool, 8192);
         pool.keep(first);
@@ -282,6 +284,7 @@ mod tests {
             (0, 4096, 8192)
         );
         pool.keep(second);
+        pool.kept.into_iter().for_each(Block::free);
     }
 
     #[test]
