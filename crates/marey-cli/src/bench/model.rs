@@ -103,19 +103,21 @@ struct LayerFigures {
 }
 
 fn parse_arch(name: &str) -> Result<Arch, String> {
-    let known = || Arch::ALL.map(Arch::name).join(", ");
-    Arch::ALL
-        .into_iter()
-        .find(|arch| arch.name() == name)
-        .ok_or_else(|| format!("expected one of {}", known()))
+    by_name(name, Arch::ALL, Arch::name)
 }
 
 fn parse_precision(name: &str) -> Result<Precision, String> {
-    let known = || Precision::ALL.map(Precision::name).join(", ");
-    Precision::ALL
-        .into_iter()
-        .find(|precision| precision.name() == name)
-        .ok_or_else(|| format!("expected one of {}", known()))
+    by_name(name, Precision::ALL, Precision::name)
+}
+
+/// The one of `all` that is called `name`.
+fn by_name<T: Copy, const N: usize>(
+    name: &str,
+    all: [T; N],
+    name_of: fn(T) -> &'static str,
+) -> Result<T, String> {
+    let found = all.into_iter().find(|&one| name_of(one) == name);
+    found.ok_or_else(|| format!("expected one of {}", all.map(name_of).join(", ")))
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {

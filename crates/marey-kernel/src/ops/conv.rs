@@ -60,25 +60,13 @@ pub fn conv3d_fused(
         return Tensor::from_dispatch(y);
     }
     let y = conv3d(x, weights, options);
-    let [gamma, beta] = [gamma, beta].map(|values| in_type_of(&y, values).unsqueeze());
+    let [gamma, beta] = [gamma, beta].map(|values| values.cast(y.dtype()).unsqueeze());
     activate(y * gamma + beta, activation)
 }
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
 pub(super) fn takes(x: &Tensor<5>, weights: &Tensor<5>) -> bool {
     has_activation_kernels(x) && has_kernels(weights)
-}
-
-/// `values` in the type of `x`.
-pub(super) fn in_type_of<const D: usize, const E: usize>(
-    x: &Tensor<D>,
-    values: Tensor<E>,
-) -> Tensor<E> {
-    if values.dtype() == x.dtype() {
-        values
-    } else {
-        values.cast(x.dtype())
-    }
 }
 
 /// An activation by Burn's own operations.
@@ -101,7 +89,7 @@ fn default(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tensor<5
     } = options;
     let [_, frames, ..] = x.dims();
     let [_, kernel_t, ..] = weights.dims();
-    let weights = in_type_of(&x, weights);
+    let weights = weights.cast(x.dtype());
     let (x, weights) = (x.permute([0, 4, 1, 2, 3]), weights.permute([0, 4, 1, 2, 3]));
     if frames == 1 && kernel_t == 1 && padding[0] == 0 {
         // Devices have better kernels for images.

@@ -1,18 +1,15 @@
 //! From Burn's CPU tensors to the slices of the kernels, and back.
 
 use burn::backend::TensorMetadata;
-use burn::tensor::{DType, Shape};
-use burn_flex::{Flex, FlexTensor, Layout};
+use burn_flex::{Flex, FlexTensor};
 
 use super::VideoOps;
 use super::element::{elements_of, filled_with, with_element};
-use super::memory::bytes_of;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
 use super::{lstm, pool, scale};
 use crate::raw::conv::{self, Epilogue, Sets};
 use crate::raw::lstm::TimeOrder;
-use crate::raw::memory::Buffer;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
@@ -25,11 +22,9 @@ pub(super) fn dense(tensor: FlexTensor) -> FlexTensor {
     }
 }
 
-/// The elements of a [`dense`] tensor.
+/// The elements of a [`dense`] tensor of `f32`.
 pub(super) fn elements(tensor: &FlexTensor) -> &[f32] {
-    tensor
-        .as_slice()
-        .expect("made dense, and f32 was asked for at the door")
+    elements_of(tensor)
 }
 
 /// Dimensions of a tensor of rank `D`.
@@ -37,18 +32,12 @@ pub(super) fn dims<const D: usize>(tensor: &FlexTensor) -> [usize; D] {
     tensor.shape().dims()
 }
 
-/// A new tensor, in memory of the pool, that `fill` writes completely.
+/// A new tensor of `f32`, in memory of the pool, that `fill` writes completely.
 pub(super) fn filled<const D: usize>(
     shape: [usize; D],
     fill: impl FnOnce(&mut [f32]),
 ) -> FlexTensor {
-    let mut buffer = Buffer::take(shape.iter().product());
-    fill(&mut buffer);
-    FlexTensor::new(
-        bytes_of(buffer),
-        Layout::contiguous(Shape::from(shape)),
-        DType::F32,
-    )
+    filled_with(shape, fill)
 }
 
 /// Forward convolution with all that may be fused into it.

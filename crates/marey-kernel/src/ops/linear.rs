@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor, module};
 
-use super::conv::{activate, conv3d, in_type_of, takes};
+use super::conv::{activate, conv3d, takes};
 use super::has_activation_kernels;
 use super::norm::{Affine, NormOptions, Statistics, batch_norm_frozen};
 use crate::raw::{Activation, Conv3dOptions};
@@ -38,7 +38,7 @@ pub fn linear(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
 /// If the shapes do not fit each other.
 pub fn bias_activation(x: Tensor<5>, bias: Tensor<1>, activation: Activation) -> Tensor<5> {
     if !has_activation_kernels(&x) || bias.dtype() != DType::F32 {
-        let bias = in_type_of(&x, bias);
+        let bias = bias.cast(x.dtype());
         return activate(x + bias.unsqueeze(), activation);
     }
     // A norm with nothing to normalise.

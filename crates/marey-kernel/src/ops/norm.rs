@@ -162,7 +162,7 @@ fn nothing(x: &Tensor<5>) -> Tensor<5> {
 }
 
 /// Half-precision values as `f32`, others as they are.
-fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(super) fn wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if matches!(x.dtype(), DType::BF16 | DType::F16) {
         x.cast(DType::F32)
     } else {
@@ -186,8 +186,7 @@ fn default(
         Some(residual) => y + wide(residual),
         None => y,
     };
-    let y = activate(y, options.activation);
-    if y.dtype() == dtype { y } else { y.cast(dtype) }
+    activate(y, options.activation).cast(dtype)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ pub(super) mod flex;
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
-use burn::tensor::{DType, Tensor, module};
+use burn::tensor::{Tensor, module};
 
+use super::norm::wide;
 use super::{VideoOps, has_activation_kernels};
 use crate::raw::pool::{Divisor, Pool3dOptions, Pool3dShape};
 
@@ -71,11 +72,10 @@ pub fn global_average(x: Tensor<5>) -> Tensor<2> {
         let y = <Dispatch as VideoOps>::global_average(x.into_dispatch());
         return Tensor::from_dispatch(y);
     }
-    let x = match x.dtype() {
-        DType::BF16 | DType::F16 => x.cast(DType::F32),
-        _ => x,
-    };
-    x.reshape([b, t * h * w, c]).mean_dim(1).squeeze_dim(1)
+    wide(x)
+        .reshape([b, t * h * w, c])
+        .mean_dim(1)
+        .squeeze_dim(1)
 }
 
 /// Burn pools images only. Both poolings are separable, so the frames are pooled as images first
@@ -111,7 +111,7 @@ fn default(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{DType, Device};
 
     use super::super::noise_tensor;
     use super::*;

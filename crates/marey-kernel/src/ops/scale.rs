@@ -31,11 +31,7 @@ pub fn channel_scale(x: Tensor<5>, scale: Tensor<2>) -> Tensor<5> {
     if !has_activation_kernels(&x) {
         return default(x, scale);
     }
-    let scale = if scale.dtype() == DType::F32 {
-        scale
-    } else {
-        scale.cast(DType::F32)
-    };
+    let scale = scale.cast(DType::F32);
     if !has_kernels(&scale) {
         return default(x, scale);
     }
@@ -46,11 +42,7 @@ pub fn channel_scale(x: Tensor<5>, scale: Tensor<2>) -> Tensor<5> {
 /// The same by Burn's own operations.
 fn default(x: Tensor<5>, scale: Tensor<2>) -> Tensor<5> {
     let [b, _, _, _, c] = x.dims();
-    let scale = if scale.dtype() == x.dtype() {
-        scale
-    } else {
-        scale.cast(x.dtype())
-    };
+    let scale = scale.cast(x.dtype());
     x * scale.reshape([b, 1, 1, 1, c])
 }
 

@@ -69,7 +69,7 @@ impl Bf16 {
     }
 }
 
-/// `y = activation(conv(x, weights) + bias)`; lengths are checked by the caller.
+/// `y = activation(conv(x, weights) * scale + bias)`; lengths are checked by the caller.
 pub(super) fn forward(
     set: Bf16,
     shape: &Conv3dShape,

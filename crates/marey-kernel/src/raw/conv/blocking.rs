@@ -1,5 +1,8 @@
 //! How the work is cut: output pixels into blocks, the window into pieces of the sum.
 
+use std::ops::Range;
+
+use super::super::parallel::for_each_task;
 use super::window::{Block, Window};
 
 /// Elements of a band that a task should work on: it stays in a core's L2 cache.
@@ -122,6 +125,39 @@ impl Blocking {
             ],
         }
     }
+}
+
+/// Most tasks into which one block's panels are divided.
+const MAX_PANEL_SPLITS: usize = 16;
+/// Tasks wanted for each thread: enough to even out what other processes take.
+pub(super) const TASKS_PER_THREAD: usize = 4;
+
+/// Calls `work` in parallel with blocks of `batch` outputs of `grid` pixels, a group, and some of its
+/// `per_group` panels: blocks are shared out, and panels as well if there are few blocks. Calls differ in
+/// block, group or panels.
+pub(super) fn share_out(
+    window: &Window,
+    batch: usize,
+    grid: [usize; 3],
+    [groups, per_group]: [usize; 2],
+    work: impl Fn(Block, usize, Range<usize>) + Sync,
+) {
+    let want = TASKS_PER_THREAD * rayon::current_num_threads();
+    let blocking = Blocking::new(window, batch, grid, Goal::at_least(want));
+    let num_blocks = blocking.num_blocks() * groups;
+    let splits = want
+        .div_ceil(num_blocks)
+        .min(per_group)
+        .min(MAX_PANEL_SPLITS);
+    let panels_each = per_group.div_ceil(splits);
+    let splits = per_group.div_ceil(panels_each);
+    for_each_task(num_blocks * splits, |task| {
+        let (block_idx, split) = (task / splits, task % splits);
+        let (group, block_idx) = (block_idx % groups, block_idx / groups);
+        let first = split * panels_each;
+        let panels = first..per_group.min(first + panels_each);
+        work(blocking.block(block_idx), group, panels);
+    });
 }
 
 /// A piece of the sum over a window: the same elements of several runs. An element is a float, or

@@ -66,7 +66,7 @@ impl Sets {
     }
 }
 
-/// `y = activation(conv(x, weights) + bias)`; every element of `y` is written.
+/// `y = activation(conv(x, weights) * scale + bias)`; every element of `y` is written.
 ///
 /// # Panics
 /// If a length does not fit the shape.

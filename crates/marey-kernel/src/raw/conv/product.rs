@@ -6,7 +6,7 @@ use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::simd::Isa;
 use super::super::tile::{MAX_ROWS, Operand, RowArgs, prefetch, row_tile};
-use super::blocking::{Blocking, Goal, SUM_LEN, SumPart, sum_parts};
+use super::blocking::{Blocking, SUM_LEN, SumPart, share_out, sum_parts};
 use super::dense::Padded;
 use super::pack::Panels;
 use super::window::{Band, Block, Window};
@@ -60,11 +60,6 @@ pub(super) struct Product<'a> {
     pub(super) placement: Placement,
 }
 
-/// Most tasks into which one block's panels are divided.
-pub(super) const MAX_PANEL_SPLITS: usize = 16;
-/// Tasks wanted for each thread: enough to even out what other processes take.
-pub(super) const TASKS_PER_THREAD: usize = 4;
-
 /// Floats of weights from which a product may keep all activations at hand and pass over the
 /// weights once, instead of the other way round: they do not fit a core's share of the last cache.
 const LARGE_WEIGHTS: usize = 2 << 20;
@@ -110,29 +105,22 @@ impl Product<'_> {
     /// # Safety
     /// As [`Product::run`].
     unsafe fn run_by_blocks(&self, parts: &[SumPart], output: Shared<f32>) {
-        let want = TASKS_PER_THREAD * rayon::current_num_threads();
-        let blocking = Blocking::new(self.window, self.batch, self.grid, Goal::at_least(want));
-        let num_blocks = blocking.num_blocks() * self.groups;
-        let splits = want
-            .div_ceil(num_blocks)
-            .min(self.panels.per_group)
-            .min(MAX_PANEL_SPLITS);
-        let panels_each = self.panels.per_group.div_ceil(splits);
-        let splits = self.panels.per_group.div_ceil(panels_each);
         let copy = self.window.needs_copy(self.grid);
-        for_each_task(num_blocks * splits, |task| {
-            let (block_idx, split) = (task / splits, task % splits);
-            let (group, block_idx) = (block_idx % self.groups, block_idx / self.groups);
-            let block = blocking.block(block_idx);
-            let first = split * panels_each;
-            let panels = first..self.panels.per_group.min(first + panels_each);
-            with_scratch(|[scratch, unused, _]| {
-                let memory = copy.then(|| scratch.take(self.window.copy_len(&block)));
-                let staged = self.stage(&block, group, memory, output);
-                // SAFETY: the caller's promise; tasks differ in block, group or panels.
-                unsafe { self.block(&staged, group, panels, parts, unused) };
-            });
-        });
+        let panels = [self.groups, self.panels.per_group];
+        share_out(
+            self.window,
+            self.batch,
+            self.grid,
+            panels,
+            |block, group, panels| {
+                with_scratch(|[scratch, unused, _]| {
+                    let memory = copy.then(|| scratch.take(self.window.copy_len(&block)));
+                    let staged = self.stage(&block, group, memory, output);
+                    // SAFETY: the caller's promise; calls differ in block, group or panels.
+                    unsafe { self.block(&staged, group, panels, parts, unused) };
+                });
+            },
+        );
     }
 
     /// Shares out panels, each of which meets all pixels. For panels that are packed on demand.

@@ -13,9 +13,8 @@ use super::super::parallel::{Shared, for_each_task, with_scratch};
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
 use super::super::tile::{ColumnArgs, MAX_WIDTH, column_tile, prefetch};
-use super::blocking::{Blocking, Goal};
+use super::blocking::{Blocking, Goal, TASKS_PER_THREAD};
 use super::dense::window_of_x;
-use super::product::TASKS_PER_THREAD;
 use super::window::{Band, Block, SLACK, Window};
 
 /// Pixels whose gradients stay in L1 while they meet every float of the window.

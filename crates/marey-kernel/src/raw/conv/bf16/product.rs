@@ -9,9 +9,9 @@ use half::bf16;
 
 use super::super::super::memory::Buffer;
 use super::super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
-use super::super::blocking::{Blocking, Goal, SumPart, sum_parts};
+use super::super::blocking::{Blocking, SumPart, share_out, sum_parts};
 use super::super::dense::Padded;
-use super::super::product::{MAX_PANEL_SPLITS, Placement, TASKS_PER_THREAD};
+use super::super::product::Placement;
 use super::super::window::{Band, Block, Window};
 use super::amx::{self, COLUMNS, ROWS, Tiles};
 use super::lanes;
@@ -94,31 +94,23 @@ impl Product<'_> {
     /// # Safety
     /// As [`Product::run`].
     unsafe fn run_by_blocks(&self, parts: &[SumPart], output: Shared<bf16>) {
-        let want = TASKS_PER_THREAD * rayon::current_num_threads();
-        let blocking = Blocking::new(self.window, self.batch, self.grid, Goal::at_least(want));
-        let num_blocks = blocking.num_blocks() * self.groups;
-        let per_group = self.panels.per_group;
-        let splits = want
-            .div_ceil(num_blocks)
-            .min(per_group)
-            .min(MAX_PANEL_SPLITS);
-        let panels_each = per_group.div_ceil(splits);
-        let splits = per_group.div_ceil(panels_each);
         let copy = self.window.needs_copy(self.grid);
         let tiles = Tiles::new(self.tile_rows(), self.cut.depth);
-        for_each_task(num_blocks * splits, |task| {
-            let (block_idx, split) = (task / splits, task % splits);
-            let (group, block_idx) = (block_idx % self.groups, block_idx / self.groups);
-            let block = blocking.block(block_idx);
-            let first = split * panels_each;
-            let panels = first..per_group.min(first + panels_each);
-            with_scratch(|[band, rest @ ..]| {
-                let memory = copy.then(|| band.take(self.window.copy_len(&block)));
-                let staged = self.stage(&block, group, memory, output);
-                // SAFETY: the caller's promise; tasks differ in block, group or panels.
-                unsafe { tiles.with(|| self.block(&staged, panels, parts, rest)) };
-            });
-        });
+        let panels = [self.groups, self.panels.per_group];
+        share_out(
+            self.window,
+            self.batch,
+            self.grid,
+            panels,
+            |block, group, panels| {
+                with_scratch(|[band, rest @ ..]| {
+                    let memory = copy.then(|| band.take(self.window.copy_len(&block)));
+                    let staged = self.stage(&block, group, memory, output);
+                    // SAFETY: the caller's promise; calls differ in block, group or panels.
+                    unsafe { tiles.with(|| self.block(&staged, panels, parts, rest)) };
+                });
+            },
+        );
     }
 
     /// Shares out panels, each of which meets all pixels. For panels that are packed on demand.
