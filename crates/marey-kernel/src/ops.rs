@@ -11,6 +11,7 @@ mod autodiff;
 pub(crate) mod conv;
 mod element;
 mod flex;
+pub(crate) mod kept;
 pub(crate) mod linear;
 pub(crate) mod lstm;
 mod memory;
@@ -24,9 +25,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Tensor};
 
-use crate::raw::lstm::TimeOrder;
+use crate::raw::Conv3dOptions;
 use crate::raw::pool::{Divisor, Pool3dOptions};
-use crate::raw::{Activation, Conv3dOptions};
+use conv::FusedOptions;
 use norm::NormOptions;
 
 /// Operations on channels-last tensors that have kernels here. See the public functions of the
@@ -40,14 +41,14 @@ pub(crate) trait VideoOps: Backend {
         options: Conv3dOptions,
     ) -> FloatTensor<Self>;
 
-    /// [`crate::conv3d_fused`]; not differentiable.
+    /// [`crate::conv3d_fused`]; an empty residual stands for none. Not differentiable.
     fn conv3d_fused(
         x: FloatTensor<Self>,
         weights: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        activation: Activation,
-        options: Conv3dOptions,
+        residual: FloatTensor<Self>,
+        how: FusedOptions,
     ) -> FloatTensor<Self>;
 
     /// [`crate::batch_norm_train`]; an empty residual stands for none. Also gives mean and biased
@@ -84,11 +85,12 @@ pub(crate) trait VideoOps: Backend {
     /// [`crate::global_average`].
     fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// [`crate::lstm`].
-    fn lstm(
+    /// [`crate::bilstm`].
+    fn bilstm(
         inputs: FloatTensor<Self>,
+        inputs_back: FloatTensor<Self>,
         weights: FloatTensor<Self>,
-        order: TimeOrder,
+        weights_back: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
     /// [`crate::channel_scale`], with `f32` factors.

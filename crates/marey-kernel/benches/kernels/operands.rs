@@ -71,7 +71,14 @@ impl<E: Element> Operands<E> {
         match (self.work, direction) {
             (Work::Conv(shape), Forward) => {
                 let epilogue = Epilogue::default();
-                conv::forward(sets, &shape, &self.x, &self.weights, epilogue, &mut self.y);
+                conv::forward(
+                    sets,
+                    &shape,
+                    &self.x,
+                    &self.weights[..],
+                    epilogue,
+                    &mut self.y,
+                );
             }
             (Work::Conv(shape), BackwardData) => {
                 conv::backward_data(sets, &shape, &self.dy, &self.weights, &mut self.dx);

@@ -10,14 +10,14 @@ use burn::tensor::DType;
 use burn_flex::{Flex, FlexTensor};
 
 use super::VideoOps;
+use super::conv::FusedOptions;
 use super::flex::{self, dense, dims};
 use super::lstm::Recurrence;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
 use super::{lstm, pool, scale};
-use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
-use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
+use crate::raw::{Conv3dOptions, Conv3dShape};
 
 impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
     fn conv3d(
@@ -43,8 +43,8 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
-        _: Activation,
-        _: Conv3dOptions,
+        _: FloatTensor<Self>,
+        _: FusedOptions,
     ) -> FloatTensor<Self> {
         unreachable!("the public function composes a differentiable one")
     }
@@ -129,16 +129,18 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         }
     }
 
-    fn lstm(
+    fn bilstm(
         inputs: FloatTensor<Self>,
+        inputs_back: FloatTensor<Self>,
         weights: FloatTensor<Self>,
-        order: TimeOrder,
+        weights_back: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let prepared = LstmBackward
-            .prepare::<C>([inputs.node(), weights.node()])
-            .compute_bound();
-        let (states, recurrence) =
-            lstm::run(inputs.into_primitive(), weights.into_primitive(), order);
+        let all = [&inputs, &inputs_back, &weights, &weights_back].map(|tensor| tensor.node());
+        let prepared = LstmBackward.prepare::<C>(all).compute_bound();
+        let (states, recurrence) = lstm::run(
+            [inputs.into_primitive(), inputs_back.into_primitive()],
+            [weights.into_primitive(), weights_back.into_primitive()],
+        );
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => prepared.finish(recurrence, states),
             OpsKind::UnTracked(prepared) => prepared.finish(states),
@@ -283,14 +285,14 @@ impl Backward<Flex, 2> for Conv3dBackward {
     }
 }
 
-/// Gradient of [`VideoOps::lstm`] in the inputs and the recurrent weights.
+/// Gradient of [`VideoOps::bilstm`] in the inputs and the recurrent weights.
 #[derive(Debug)]
 struct LstmBackward;
 
-impl Backward<Flex, 2> for LstmBackward {
+impl Backward<Flex, 4> for LstmBackward {
     type State = Recurrence;
 
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dstates = dense(grads.consume::<Flex>(&ops.node));
         let gradients = ops.state.backward(&dstates);
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {

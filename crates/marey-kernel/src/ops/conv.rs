@@ -2,11 +2,12 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::ops::ConvOptions as BurnOptions;
-use burn::tensor::{Tensor, activation, module};
+use burn::tensor::{DType, Tensor, activation, module};
 
+use super::kept::KeptWeights;
 use super::norm::Affine;
 use super::{VideoOps, has_activation_kernels, has_kernels};
-use crate::raw::{Activation, Conv3dOptions};
+use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
 /// Convolution of channels-last clips; a 2-D one has `t = 1` and `kt = 1`. Differentiable in both.
 ///
@@ -29,22 +30,59 @@ pub fn conv3d(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tenso
     }
 }
 
-/// `activation(conv(x) * gamma + beta)`, which is a convolution and a norm with given statistics. One pass
-/// over the output where there are no gradients to keep (inference); differentiable everywhere.
+/// What follows the sums of a convolution: `activation(sums * gamma + beta + residual)`.
+#[derive(Clone, Debug)]
+pub struct Fused {
+    /// A factor and a summand for each output channel, `[k]`.
+    pub affine: Affine,
+    /// Added to each output, `[b, t', h', w', k]`.
+    pub residual: Option<Tensor<5>>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl Fused {
+    /// A summand for each output channel, and an activation.
+    pub fn bias(bias: Tensor<1>, activation: Activation) -> Self {
+        Self {
+            affine: Affine {
+                gamma: bias.ones_like(),
+                beta: bias,
+            },
+            residual: None,
+            activation,
+        }
+    }
+}
+
+/// What a fused convolution needs beside its tensors.
+#[derive(Debug)]
+pub(crate) struct FusedOptions {
+    pub(super) options: Conv3dOptions,
+    pub(super) activation: Activation,
+    pub(super) kept: KeptWeights,
+}
+
+/// A convolution and what follows it, for instance a norm with given statistics. One pass over the output where there
+/// are no gradients to keep (inference), with the weights as `kept` has them; differentiable everywhere.
 ///
 /// # Shapes
-/// As [`conv3d`]; `affine`: `[k]`.
+/// As [`conv3d`].
 ///
 /// # Panics
-/// As [`conv3d`], and if the affine does not fit.
+/// As [`conv3d`], and if the affine or the residual does not fit.
 pub fn conv3d_fused(
     x: Tensor<5>,
     weights: Tensor<5>,
-    affine: Affine,
-    activation: Activation,
+    fused: Fused,
     options: Conv3dOptions,
+    kept: &KeptWeights,
 ) -> Tensor<5> {
-    let Affine { gamma, beta } = affine;
+    let Fused {
+        affine: Affine { gamma, beta },
+        residual,
+        activation,
+    } = fused;
     let channels = weights.dims()[0];
     assert!(
         [gamma.dims(), beta.dims()] == [[channels]; 2],
@@ -53,15 +91,32 @@ pub fn conv3d_fused(
         beta.dims()
     );
     let has_kernels = takes(&x, &weights) && has_kernels(&gamma) && has_kernels(&beta);
-    if has_kernels && !x.device().is_autodiff() {
+    let takes_residual = || {
+        let shape = Conv3dShape::new(x.dims(), weights.dims(), options);
+        x.dtype() == DType::F32 && !shape.is_depthwise()
+    };
+    let is_one = has_kernels && !x.device().is_autodiff();
+    if is_one && (residual.is_none() || takes_residual()) {
+        let nothing = || Tensor::empty([0; 5], &x.device());
+        let residual = residual.unwrap_or_else(nothing).into_dispatch();
         let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
         let (x, weights) = (x.into_dispatch(), weights.into_dispatch());
-        let y = <Dispatch as VideoOps>::conv3d_fused(x, weights, gamma, beta, activation, options);
+        let how = FusedOptions {
+            options,
+            activation,
+            kept: kept.share(),
+        };
+        let y = <Dispatch as VideoOps>::conv3d_fused(x, weights, gamma, beta, residual, how);
         return Tensor::from_dispatch(y);
     }
     let y = conv3d(x, weights, options);
     let [gamma, beta] = [gamma, beta].map(|values| values.cast(y.dtype()).unsqueeze());
-    activate(y * gamma + beta, activation)
+    let y = y * gamma + beta;
+    let y = match residual {
+        Some(residual) => y + residual,
+        None => y,
+    };
+    activate(y, activation)
 }
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
@@ -190,17 +245,42 @@ mod tests {
                 gamma: channels(),
                 beta: channels(),
             };
+            let kept = KeptWeights::default();
+            let options = Conv3dOptions::default();
+            let added = random([2, 1, 4, 5, 10]);
             for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
-                let options = Conv3dOptions::default();
-                let operands = (x.clone(), weights.clone());
-                let fused =
-                    conv3d_fused(operands.0, operands.1, affine.clone(), activation, options);
-                let Affine { gamma, beta } = affine.clone();
-                let sums = default(x.clone(), weights.clone(), options);
-                let sums = sums * gamma.unsqueeze() + beta.unsqueeze();
-                let difference = (fused - activate(sums, activation)).abs().max();
-                assert!(difference.into_scalar::<f32>() < 1e-5, "{activation:?}");
+                for residual in [None, Some(added.clone())] {
+                    let fused = Fused {
+                        affine: affine.clone(),
+                        residual: residual.clone(),
+                        activation,
+                    };
+                    let fused = conv3d_fused(x.clone(), weights.clone(), fused, options, &kept);
+                    let Affine { gamma, beta } = affine.clone();
+                    let sums = default(x.clone(), weights.clone(), options);
+                    let sums = sums * gamma.unsqueeze() + beta.unsqueeze();
+                    let sums = residual.into_iter().fold(sums, |sums, added| sums + added);
+                    let difference = (fused - activate(sums, activation)).abs().max();
+                    assert!(difference.into_scalar::<f32>() < 1e-5, "{activation:?}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn kept_weights_follow_the_weights_that_are_given() {
+        let device = Device::flex();
+        let random = |dims: [usize; 5]| Tensor::<5>::random(dims, Distribution::Default, &device);
+        let (x, kept) = (random([1, 1, 3, 3, 5]), KeptWeights::default());
+        let mut weights = random([6, 1, 1, 1, 5]);
+        for _ in 0..4 {
+            let fused = || Fused::bias(Tensor::zeros([6], &device), Activation::Identity);
+            let options = Conv3dOptions::default();
+            let y = conv3d_fused(x.clone(), weights.clone(), fused(), options, &kept);
+            let want = default(x.clone(), weights.clone(), options);
+            assert!((y - want).abs().max().into_scalar::<f32>() < 1e-5);
+            // In place, if the tensor were not shared with what is kept.
+            weights = weights * 2.0;
         }
     }
 }

@@ -1,17 +1,19 @@
 //! From Burn's CPU tensors to the slices of the kernels, and back.
 
 use burn::backend::TensorMetadata;
+use burn::tensor::DType;
 use burn_flex::{Flex, FlexTensor};
 
 use super::VideoOps;
+use super::conv::FusedOptions;
 use super::element::{elements_of, filled_with, with_element};
+use super::kept::KeptWeights;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
 use super::{lstm, pool, scale};
-use crate::raw::conv::{self, Epilogue, Sets};
-use crate::raw::lstm::TimeOrder;
+use crate::raw::conv::{self, Epilogue, Sets, Weights};
 use crate::raw::pool::{Divisor, Pool3dOptions};
-use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
+use crate::raw::{Conv3dOptions, Conv3dShape};
 
 /// A tensor whose elements lie together, in order.
 pub(super) fn dense(tensor: FlexTensor) -> FlexTensor {
@@ -40,18 +42,26 @@ pub(super) fn filled<const D: usize>(
     filled_with(shape, fill)
 }
 
-/// Forward convolution with all that may be fused into it.
+/// Forward convolution with all that may be fused into it, and the weights as `kept` has them.
 fn convolve(
     x: FlexTensor,
     weights: FlexTensor,
     epilogue: Epilogue,
     options: Conv3dOptions,
+    kept: Option<&KeptWeights>,
 ) -> FlexTensor {
     let (x, weights) = (dense(x), dense(weights));
     let shape = Conv3dShape::new(dims(&x), dims(&weights), options);
     let [t, h, w] = shape.output();
     let dims = [shape.batch, t, h, w, shape.out_channels];
-    let weights = elements(&weights);
+    let is_packed = x.dtype() == DType::F32 && !shape.is_depthwise();
+    let packed = kept
+        .filter(|_| is_packed)
+        .map(|kept| kept.packed(&weights, &shape));
+    let weights = Weights {
+        values: elements(&weights),
+        packed: packed.as_deref(),
+    };
     with_element!(x.dtype(), E => filled_with::<E, 5>(dims, |y| {
         conv::forward(Sets::best(), &shape, elements_of(&x), weights, epilogue, y);
     }))
@@ -88,7 +98,7 @@ pub(super) fn conv3d_backward_weights(
 
 impl VideoOps for Flex {
     fn conv3d(x: FlexTensor, weights: FlexTensor, options: Conv3dOptions) -> FlexTensor {
-        convolve(x, weights, Epilogue::default(), options)
+        convolve(x, weights, Epilogue::default(), options, None)
     }
 
     fn conv3d_fused(
@@ -96,16 +106,18 @@ impl VideoOps for Flex {
         weights: FlexTensor,
         gamma: FlexTensor,
         beta: FlexTensor,
-        activation: Activation,
-        options: Conv3dOptions,
+        residual: FlexTensor,
+        how: FusedOptions,
     ) -> FlexTensor {
-        let [gamma, beta] = [gamma, beta].map(dense);
+        let [gamma, beta, residual] = [gamma, beta, residual].map(dense);
+        let has_residual = residual.shape().num_elements() > 0;
         let epilogue = Epilogue {
             scale: Some(elements(&gamma)),
             bias: Some(elements(&beta)),
-            activation,
+            residual: has_residual.then(|| elements(&residual)),
+            activation: how.activation,
         };
-        convolve(x, weights, epilogue, options)
+        convolve(x, weights, epilogue, how.options, Some(&how.kept))
     }
 
     fn batch_norm_train(
@@ -146,8 +158,13 @@ impl VideoOps for Flex {
         pool::flex::global_average(x)
     }
 
-    fn lstm(inputs: FlexTensor, weights: FlexTensor, order: TimeOrder) -> FlexTensor {
-        let (states, _) = lstm::run(inputs, weights, order);
+    fn bilstm(
+        inputs: FlexTensor,
+        inputs_back: FlexTensor,
+        weights: FlexTensor,
+        weights_back: FlexTensor,
+    ) -> FlexTensor {
+        let (states, _) = lstm::run([inputs, inputs_back], [weights, weights_back]);
         states
     }
 

@@ -2,12 +2,14 @@
 
 use burn::tensor::{DType, Tensor, module};
 
-use super::conv::{activate, conv3d, takes};
+use super::conv::{Fused, activate, conv3d, conv3d_fused, takes};
 use super::has_activation_kernels;
+use super::kept::KeptWeights;
 use super::norm::{Affine, NormOptions, Statistics, batch_norm_frozen};
 use crate::raw::{Activation, Conv3dOptions};
 
-/// `x . weights^T + bias`, the weights as PyTorch stores them. Differentiable in all.
+/// `x . weights^T + bias`, the weights as PyTorch stores them, and in inference as `kept` has them. Differentiable in
+/// all.
 ///
 /// # Shapes
 /// - `x`: `[n, i]`
@@ -16,7 +18,7 @@ use crate::raw::{Activation, Conv3dOptions};
 ///
 /// # Panics
 /// If the shapes do not fit each other.
-pub fn linear(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, kept: &KeptWeights) -> Tensor<2> {
     let ([n, i], [o, inputs]) = (x.dims(), weights.dims());
     assert!(i == inputs, "weights {o} x {inputs} for {i} values");
     let pixels = x.clone().reshape([n, 1, 1, 1, i]);
@@ -24,8 +26,37 @@ pub fn linear(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     if !takes(&pixels, &kernels) {
         return module::linear(x, weights.transpose(), Some(bias));
     }
-    let y = conv3d(pixels, kernels, Conv3dOptions::default());
-    bias_activation(y, bias, Activation::Identity).reshape([n, o])
+    conv3d_bias(
+        pixels,
+        kernels,
+        bias,
+        Activation::Identity,
+        Conv3dOptions::default(),
+        kept,
+    )
+    .reshape([n, o])
+}
+
+/// `activation(conv(x) + bias)`, a bias for each output channel. Differentiable in x, the weights and the bias.
+///
+/// # Shapes
+/// As [`conv3d`]; `bias`: `[k]`.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn conv3d_bias(
+    x: Tensor<5>,
+    weights: Tensor<5>,
+    bias: Tensor<1>,
+    activation: Activation,
+    options: Conv3dOptions,
+    kept: &KeptWeights,
+) -> Tensor<5> {
+    if x.device().is_autodiff() {
+        bias_activation(conv3d(x, weights, options), bias, activation)
+    } else {
+        conv3d_fused(x, weights, Fused::bias(bias, activation), options, kept)
+    }
 }
 
 /// `activation(x + bias)`, a bias for each channel, in one pass. Differentiable in both.
@@ -91,7 +122,12 @@ mod tests {
                 bias,
             ]
         };
-        let ours = run(linear(x.clone(), weights.clone(), bias.clone()));
+        let ours = run(linear(
+            x.clone(),
+            weights.clone(),
+            bias.clone(),
+            &KeptWeights::default(),
+        ));
         let burns = module::linear(x.clone(), weights.clone().transpose(), Some(bias.clone()));
         for (which, (ours, burns)) in ours.into_iter().zip(run(burns)).enumerate() {
             let difference = (ours - burns).abs().max().into_scalar::<f32>();

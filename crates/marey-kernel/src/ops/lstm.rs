@@ -1,4 +1,4 @@
-//! The recurrence of an LSTM: the public function, and what other devices run.
+//! The recurrence of a bidirectional LSTM: the public function, and what other devices run.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, activation};
@@ -9,33 +9,46 @@ use super::{VideoOps, has_kernels};
 use crate::raw::conv::Sets;
 use crate::raw::lstm::{self, LstmMemory, LstmShape, TimeOrder};
 
-/// The states of an LSTM, from what its gates get of the inputs (with the biases) and the recurrent
-/// weights; gates lie in PyTorch's order: input, forget, cell, output. State and cell are zero before the
-/// first frame that is read. States stand in the order of the frames, whatever the order they were made
-/// in. Differentiable in both.
+/// Both directions, in the order of all pairs here.
+const DIRECTIONS: [TimeOrder; 2] = [TimeOrder::Forward, TimeOrder::Backward];
+
+/// The states of two LSTMs, one that reads the frames from the first on and one from the last back, from what the gates
+/// of each get of the inputs (with the biases) and the recurrent weights of each. Gates lie in PyTorch's order: input,
+/// forget, cell, output. State and cell are zero before the frame that is read first. States stand in the order of the
+/// frames, those of the forward LSTM before those of the backward one. Differentiable in all.
 ///
 /// # Shapes
-/// - `inputs`: `[b, t, 4 * n]`
-/// - `weights`: `[4 * n, n]`
-/// - output: `[b, t, n]`
+/// - `inputs`: `[b, t, 4 * n]` twice
+/// - `weights`: `[4 * n, n]` twice
+/// - output: `[b, t, 2 * n]`
 ///
 /// # Panics
 /// If the shapes do not fit each other.
-pub fn lstm(inputs: Tensor<3>, weights: Tensor<2>, order: TimeOrder) -> Tensor<3> {
-    let [_, t, gates] = inputs.dims();
-    let [rows, n] = weights.dims();
+pub fn bilstm(inputs: [Tensor<3>; 2], weights: [Tensor<2>; 2]) -> Tensor<3> {
+    let [_, t, gates] = inputs[0].dims();
+    let [rows, n] = weights[0].dims();
+    let is_twice = inputs[1].dims() == inputs[0].dims() && weights[1].dims() == [rows, n];
     assert!(
-        t > 0 && gates == 4 * n && rows == 4 * n,
-        "weights {rows} x {n} for {gates} gates of {t} frames"
+        t > 0 && gates == 4 * n && rows == 4 * n && is_twice,
+        "weights {:?} for inputs {:?}",
+        weights.each_ref().map(Tensor::dims),
+        inputs.each_ref().map(Tensor::dims)
     );
-    if has_kernels(&inputs) && has_kernels(&weights) {
-        let (inputs, weights) = (inputs.into_dispatch(), weights.into_dispatch());
-        return Tensor::from_dispatch(<Dispatch as VideoOps>::lstm(inputs, weights, order));
+    if inputs.iter().all(has_kernels) && weights.iter().all(has_kernels) {
+        let [x, x_back] = inputs.map(Tensor::into_dispatch);
+        let [w, w_back] = weights.map(Tensor::into_dispatch);
+        return Tensor::from_dispatch(<Dispatch as VideoOps>::bilstm(x, x_back, w, w_back));
     }
-    default(inputs, weights, order)
+    let [x, x_back] = inputs;
+    let [w, w_back] = weights;
+    let [forward, backward] = DIRECTIONS;
+    Tensor::cat(
+        vec![default(x, w, forward), default(x_back, w_back, backward)],
+        2,
+    )
 }
 
-/// The same by Burn's own operations.
+/// One direction by Burn's own operations.
 fn default(inputs: Tensor<3>, weights: Tensor<2>, order: TimeOrder) -> Tensor<3> {
     let [_, t, _] = inputs.dims();
     let [_, n] = weights.dims();
@@ -66,56 +79,63 @@ fn default(inputs: Tensor<3>, weights: Tensor<2>, order: TimeOrder) -> Tensor<3>
     Tensor::stack(states, 1)
 }
 
-/// A recurrence that has run on Burn's CPU tensors, with what its gradient needs.
+/// Both recurrences after they have run on Burn's CPU tensors, with what their gradients need.
 #[derive(Clone, Debug)]
 pub(super) struct Recurrence {
-    shape: LstmShape,
-    weights: FlexTensor,
-    memory: LstmMemory,
+    shapes: [LstmShape; 2],
+    weights: [FlexTensor; 2],
+    memory: [LstmMemory; 2],
 }
 
-/// Forward.
-pub(super) fn run(
-    inputs: FlexTensor,
-    weights: FlexTensor,
-    order: TimeOrder,
-) -> (FlexTensor, Recurrence) {
-    let (inputs, weights) = (dense(inputs), dense(weights));
-    let [batch, frames, _] = dims::<3>(&inputs);
-    let [_, width] = dims::<2>(&weights);
-    let shape = LstmShape {
+/// Forward. The directions run beside each other: each has its weights in the cache of its thread, and neither waits
+/// for the other after every frame.
+pub(super) fn run(inputs: [FlexTensor; 2], weights: [FlexTensor; 2]) -> (FlexTensor, Recurrence) {
+    let (inputs, weights) = (inputs.map(dense), weights.map(dense));
+    let [batch, frames, _] = dims::<3>(&inputs[0]);
+    let [_, width] = dims::<2>(&weights[0]);
+    let shapes = DIRECTIONS.map(|order| LstmShape {
         batch,
         frames,
         width,
         order,
-    };
-    let mut memory = None;
-    let states = filled([batch, frames, width], |states| {
-        let (inputs, weights) = (elements(&inputs), elements(&weights));
-        memory = Some(lstm::forward(Sets::best(), &shape, inputs, weights, states));
     });
-    let memory = memory.expect("filled calls once");
-    (
-        states,
-        Recurrence {
-            shape,
-            weights,
-            memory,
-        },
-    )
+    let [x, w] = [&inputs, &weights].map(|pair| pair.each_ref().map(elements));
+    let sets = Sets::best();
+    let (forward, backward) = rayon::join(
+        || lstm::forward(sets, &shapes[0], x[0], w[0]),
+        || lstm::forward(sets, &shapes[1], x[1], w[1]),
+    );
+    let memory = [forward, backward];
+    let states = filled([batch, frames, 2 * width], |states| {
+        for (idx, (shape, memory)) in shapes.iter().zip(&memory).enumerate() {
+            memory.states_to(shape, states, 2 * width, idx * width);
+        }
+    });
+    let recurrence = Recurrence {
+        shapes,
+        weights,
+        memory,
+    };
+    (states, recurrence)
 }
 
 impl Recurrence {
-    /// Gradients of the inputs and of the recurrent weights.
-    pub(super) fn backward(&self, dstates: &FlexTensor) -> [FlexTensor; 2] {
-        let shape = &self.shape;
-        let mut dinputs = None;
-        let dweights = filled(dims::<2>(&self.weights), |dweights| {
-            dinputs = Some(filled(
-                [shape.batch, shape.frames, 4 * shape.width],
-                |dinputs| {
-                    let (weights, dstates) = (elements(&self.weights), elements(dstates));
-                    let memory = &self.memory;
+    /// Gradients of the inputs and of the recurrent weights of both directions.
+    pub(super) fn backward(&self, dstates: &FlexTensor) -> [FlexTensor; 4] {
+        let dstates = elements(dstates);
+        let run = |idx: usize| {
+            let shape = &self.shapes[idx];
+            let mut dinputs = None;
+            let dweights = filled(dims::<2>(&self.weights[idx]), |dweights| {
+                let dims = [shape.batch, shape.frames, 4 * shape.width];
+                dinputs = Some(filled(dims, |dinputs| {
+                    let weights = elements(&self.weights[idx]);
+                    let dstates = lstm::Rows {
+                        data: dstates,
+                        pitch: 2 * shape.width,
+                        offset: idx * shape.width,
+                    };
+                    let memory = &self.memory[idx];
                     lstm::backward(
                         Sets::best(),
                         shape,
@@ -125,10 +145,12 @@ impl Recurrence {
                         dinputs,
                         dweights,
                     );
-                },
-            ));
-        });
-        [dinputs.expect("filled calls once"), dweights]
+                }));
+            });
+            [dinputs.expect("filled calls once"), dweights]
+        };
+        let ([dx, dw], [dx_back, dw_back]) = rayon::join(|| run(0), || run(1));
+        [dx, dx_back, dw, dw_back]
     }
 }
 
@@ -142,25 +164,31 @@ mod tests {
     fn kernels_and_burns_own_operations_agree() {
         let device = Device::flex().autodiff();
         let random = Distribution::Uniform(-1.0, 1.0);
-        let inputs = Tensor::<3>::random([2, 5, 28], random, &device).require_grad();
-        let weights = Tensor::<2>::random([28, 7], random, &device).require_grad();
-        for order in [TimeOrder::Forward, TimeOrder::Backward] {
-            let run = |states: Tensor<3>| {
-                let gradients = states.clone().powi_scalar(2).sum().backward();
-                let dinputs = inputs.grad(&gradients).expect("inputs are tracked");
-                let dweights = weights.grad(&gradients).expect("weights are tracked");
-                [
-                    states.inner().flatten::<1>(0, 2),
-                    dinputs.flatten(0, 2),
-                    dweights.flatten(0, 1),
-                ]
-            };
-            let ours = run(lstm(inputs.clone(), weights.clone(), order));
-            let burns = run(default(inputs.clone(), weights.clone(), order));
-            for (which, (ours, burns)) in ours.into_iter().zip(burns).enumerate() {
-                let difference = (ours - burns).abs().max().into_scalar::<f32>();
-                assert!(difference < 1e-5, "{order:?} {which}: {difference:.1e}");
-            }
+        let inputs =
+            [(); 2].map(|()| Tensor::<3>::random([2, 5, 28], random, &device).require_grad());
+        let weights =
+            [(); 2].map(|()| Tensor::<2>::random([28, 7], random, &device).require_grad());
+        let run = |states: Tensor<3>| {
+            let gradients = states.clone().powi_scalar(2).sum().backward();
+            let flat = |grad: Option<Tensor<1>>| grad.expect("all are tracked");
+            let dinputs = inputs.each_ref();
+            let dinputs = dinputs.map(|x| flat(x.grad(&gradients).map(|grad| grad.flatten(0, 2))));
+            let dweights = weights.each_ref();
+            let dweights =
+                dweights.map(|w| flat(w.grad(&gradients).map(|grad| grad.flatten(0, 1))));
+            let states = states.inner().flatten::<1>(0, 2);
+            [vec![states], dinputs.to_vec(), dweights.to_vec()].concat()
+        };
+        let ours = run(bilstm(inputs.clone(), weights.clone()));
+        let burns = run(Tensor::cat(
+            (0..2)
+                .map(|idx| default(inputs[idx].clone(), weights[idx].clone(), DIRECTIONS[idx]))
+                .collect(),
+            2,
+        ));
+        for (which, (ours, burns)) in ours.into_iter().zip(burns).enumerate() {
+            let difference = (ours - burns).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-5, "{which}: {difference:.1e}");
         }
     }
 }

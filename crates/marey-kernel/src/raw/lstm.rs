@@ -46,6 +46,31 @@ pub struct LstmMemory {
     states: Vec<f32>,
 }
 
+/// Rows `[b, t, width]` that are parts of longer ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// `[b, t, pitch]`.
+    pub data: &'a [f32],
+    /// From the start of one row to that of the next.
+    pub pitch: usize,
+    /// Where the part begins in its row.
+    pub offset: usize,
+}
+
+impl LstmMemory {
+    /// Writes the states in the order `[b, t]` into rows of `pitch`, from `offset` on in each.
+    ///
+    /// # Panics
+    /// If the rows do not fit into `to`, or the memory is that of another shape.
+    pub fn states_to(&self, shape: &LstmShape, to: &mut [f32], pitch: usize, offset: usize) {
+        for (at, state) in self.states.chunks_exact(shape.width).enumerate() {
+            let (frame, clip) = (at / shape.batch, at % shape.batch);
+            let row = (clip * shape.frames + frame) * pitch + offset;
+            to[row..row + shape.width].copy_from_slice(state);
+        }
+    }
+}
+
 impl LstmShape {
     /// Frames in the order in which they are read.
     fn frames_in_order(&self) -> impl DoubleEndedIterator<Item = usize> {
@@ -79,24 +104,17 @@ impl LstmShape {
     }
 }
 
-/// The states of all frames, `[b, t, width]`, from `inputs` `[b, t, 4 * width]` and the recurrent weights
+/// The states of all frames, with what their gradient needs, from `inputs` `[b, t, 4 * width]` and the recurrent weights
 /// `[4 * width, width]`. State and cell are zero before the first frame.
 ///
 /// # Panics
 /// If a length does not fit the shape.
-pub fn forward(
-    sets: Sets,
-    shape: &LstmShape,
-    inputs: &[f32],
-    weights: &[f32],
-    states: &mut [f32],
-) -> LstmMemory {
+pub fn forward(sets: Sets, shape: &LstmShape, inputs: &[f32], weights: &[f32]) -> LstmMemory {
     let (len, row) = (shape.state_len(), 4 * shape.width);
     assert!(
-        inputs.len() == 4 * len * shape.frames && states.len() == len * shape.frames,
-        "{} inputs and {} states do not fit {shape:?}",
-        inputs.len(),
-        states.len()
+        inputs.len() == 4 * len * shape.frames,
+        "{} inputs do not fit {shape:?}",
+        inputs.len()
     );
     let mut memory = LstmMemory {
         gates: vec![0.0; 4 * len * shape.frames],
@@ -129,8 +147,6 @@ pub fn forward(
             };
             // SAFETY: the set is available; the slices have the lengths that the job says.
             unsafe { sets.isa.run(job) };
-            let to = &mut states[(clip * shape.frames + frame) * shape.width..][..shape.width];
-            to.copy_from_slice(&memory.states[at..at + shape.width]);
         }
     }
     memory
@@ -145,15 +161,16 @@ pub fn backward(
     shape: &LstmShape,
     weights: &[f32],
     memory: &LstmMemory,
-    dstates: &[f32],
+    dstates: Rows,
     dinputs: &mut [f32],
     dweights: &mut [f32],
 ) {
     let (len, width, row) = (shape.state_len(), shape.width, 4 * shape.width);
     assert!(
-        dstates.len() == len * shape.frames && dinputs.len() == 4 * len * shape.frames,
+        dstates.data.len() == dstates.pitch * shape.batch * shape.frames
+            && dinputs.len() == 4 * len * shape.frames,
         "{} gradients of states and {} of inputs do not fit {shape:?}",
-        dstates.len(),
+        dstates.data.len(),
         dinputs.len()
     );
     // Behind the last frame nothing comes back. Rows of dgates are `[t, b]`, as those of the memory.
@@ -169,7 +186,8 @@ pub fn backward(
         for (clip, dgates) in dgates.chunks_exact_mut(row).enumerate() {
             let (at, of_clip) = (len * frame + clip * width, clip * width..(clip + 1) * width);
             let dstate = &mut dstate[of_clip.clone()];
-            let given = &dstates[(clip * shape.frames + frame) * width..][..width];
+            let given = (clip * shape.frames + frame) * dstates.pitch + dstates.offset;
+            let given = &dstates.data[given..given + width];
             dstate
                 .iter_mut()
                 .zip(given)
@@ -204,8 +222,10 @@ pub fn backward(
 
 /// Gates that a task computes.
 const GATES_A_TASK: usize = 64;
-/// Clips whose sums are in registers together.
+/// Clips whose sums are in registers together, where there are several.
 const CLIPS: usize = 4;
+/// Gates whose sums are.
+const ROWS: usize = 4;
 /// Vectors of a state that are.
 const STRIP: usize = 4;
 
@@ -243,32 +263,74 @@ impl Job for Recur<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let (width, batch) = (self.shape.width, self.shape.batch);
-        for gate in self.gates {
-            let row = &self.weights[gate * width..][..width];
-            for first in (0..batch).step_by(CLIPS) {
-                // Clips that are not there are the last one again.
-                let clips: [usize; CLIPS] = std::array::from_fn(|i| (first + i).min(batch - 1));
-                // SAFETY: `len` elements of the row and of each state; the gate of each clip.
-                unsafe {
-                    let mut sums = [V::splat(0.0); CLIPS];
-                    for at in (0..width).step_by(V::LANES) {
-                        let len = V::LANES.min(width - at);
-                        let weights: V = f32::load_part(row.as_ptr().add(at), len);
-                        for (sum, clip) in sums.iter_mut().zip(clips) {
-                            let state = self.states.as_ptr().add(clip * width + at);
-                            *sum = weights.mul_add(f32::load_part(state, len), *sum);
-                        }
-                    }
-                    for (sum, clip) in sums.into_iter().zip(clips) {
-                        let mut lanes = [0.0f32; MAX_LANES];
-                        sum.store(lanes.as_mut_ptr());
-                        *self.to.add(clip * 4 * width + gate) = lanes.iter().sum();
-                    }
+        let batch = self.shape.batch;
+        for gate in self.gates.clone().step_by(ROWS) {
+            // Gates and clips that are not there are the last one again.
+            let gates = std::array::from_fn(|i| (gate + i).min(self.gates.end - 1));
+            // SAFETY: passed on to the caller; gates and clips are inside their matrices.
+            unsafe {
+                if batch == 1 {
+                    self.products::<V, 1>(gates, [0]);
+                    continue;
+                }
+                for first in (0..batch).step_by(CLIPS) {
+                    let clips = std::array::from_fn(|i| (first + i).min(batch - 1));
+                    self.products::<V, CLIPS>(gates, clips);
                 }
             }
         }
     }
+}
+
+impl Recur<'_> {
+    /// Some gates of some clips.
+    ///
+    /// # Safety
+    /// The machine has the instructions of `V`; the gates of these clips are nobody else's.
+    #[inline(always)]
+    unsafe fn products<V: Vector, const C: usize>(&self, gates: [usize; ROWS], clips: [usize; C]) {
+        let width = self.shape.width;
+        let rows = gates.map(|gate| self.weights[gate * width..][..width].as_ptr());
+        let states = clips.map(|clip| self.states[clip * width..][..width].as_ptr());
+        // SAFETY: `len` elements of each row and of each state; the gate of each clip.
+        unsafe {
+            let mut sums = [[V::splat(0.0); C]; ROWS];
+            for at in (0..width).step_by(V::LANES) {
+                let len = V::LANES.min(width - at);
+                let states = states.map(|state| f32::load_part::<V>(state.add(at), len));
+                for (sums, row) in sums.iter_mut().zip(rows) {
+                    let weights: V = f32::load_part(row.add(at), len);
+                    for (sum, state) in sums.iter_mut().zip(states) {
+                        *sum = weights.mul_add(state, *sum);
+                    }
+                }
+            }
+            for (sums, gate) in sums.into_iter().zip(gates) {
+                for (sum, clip) in sums.into_iter().zip(clips) {
+                    *self.to.add(clip * 4 * width + gate) = sum_of_lanes(sum);
+                }
+            }
+        }
+    }
+}
+
+/// The lanes of a vector added up, half to half.
+///
+/// # Safety
+/// The machine has the instructions of `V`.
+#[inline(always)]
+unsafe fn sum_of_lanes<V: Vector>(vector: V) -> f32 {
+    let mut lanes = [0.0f32; MAX_LANES];
+    // SAFETY: there are as many lanes as any vector has.
+    unsafe { vector.store(lanes.as_mut_ptr()) };
+    let mut half = MAX_LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// Gradient of the states before: `dstates = dgates . weights`.
@@ -481,7 +543,8 @@ mod tests {
             let sets = Sets::of(isa);
             let fresh = |len: usize| vec![f32::NAN; len];
             let mut states = fresh(len);
-            let memory = forward(sets, shape, &data[0], &data[1], &mut states);
+            let memory = forward(sets, shape, &data[0], &data[1]);
+            memory.states_to(shape, &mut states, shape.width, 0);
             for (got, want) in states.iter().zip(&want) {
                 assert!(
                     (f64::from(*got) - want).abs() < 2e-6,
@@ -490,7 +553,12 @@ mod tests {
             }
             let mut gradients = data.each_ref().map(|v| fresh(v.len()));
             let [dinputs, dweights] = &mut gradients;
-            backward(sets, shape, &data[1], &memory, &dstates, dinputs, dweights);
+            let rows = Rows {
+                data: &dstates,
+                pitch: shape.width,
+                offset: 0,
+            };
+            backward(sets, shape, &data[1], &memory, rows, dinputs, dweights);
             for which in 0..2 {
                 for at in (0..data[which].len()).step_by(data[which].len() / 9 + 1) {
                     let shifted = |by: f64| {

@@ -7,7 +7,8 @@
 //! * [`ColumnTile`]: `out[i][0..N] (+)= sum over pixels p of a[p + i] * b[p][0..N]`, for the
 //!   backward-weights direction.
 //!
-//! With AVX-512 the tile is 14 x 32: 28 sums, two panel vectors and one broadcast in 32 registers.
+//! With AVX-512 the tile is 14 x 32: 28 sums, two panel vectors and one broadcast in 32 registers. There are lower
+//! ones for few pixels, and narrow ones of one vector for the last columns where they are few.
 
 #![expect(
     clippy::needless_range_loop,
@@ -27,13 +28,15 @@ pub(crate) const MAX_WIDTH: usize = 32;
 
 /// Tile sizes of an instruction set.
 impl Isa {
-    /// Pixels of a [`RowTile`], and most rows of a [`ColumnTile`].
-    pub(crate) fn tile_rows(self) -> usize {
-        match self {
-            Self::Avx512 => 14,
-            Self::Avx2 => 6,
-            Self::Portable => PORTABLE_ROWS,
-        }
+    /// Pixels of the [`RowTile`] that wastes least on `len` pixels.
+    pub(crate) fn tile_rows(self, operand: Operand, len: usize) -> usize {
+        let heights: &[usize] = match (operand, self) {
+            (Operand::Pairs, _) => &[14],
+            (Operand::Floats, Self::Avx512) => &[14, 8],
+            (Operand::Floats, Self::Avx2) => &[6],
+            (Operand::Floats, Self::Portable) => &[PORTABLE_ROWS],
+        };
+        least_waste(heights.iter().copied(), len)
     }
 
     /// Columns of a tile, which are the columns of a packed panel.
@@ -51,13 +54,20 @@ impl Isa {
             Self::Avx2 => 4..=6,
             Self::Portable => PORTABLE_ROWS..=PORTABLE_ROWS,
         };
-        // A taller tile also saves loads of the right operand: the + 1.
-        let cost = |rows: &usize| len.div_ceil(*rows) * (rows + 1);
-        heights
-            .rev()
-            .min_by_key(cost)
-            .expect("the range of heights is not empty")
+        least_waste(heights.rev(), len)
     }
+
+    /// Are `columns` few enough for one vector?
+    fn is_narrow(self, columns: usize) -> bool {
+        columns <= self.tile_width() / 2
+    }
+}
+
+/// The height of tiles that does least on `len` rows. A taller tile also saves loads of the right operand: the + 1.
+fn least_waste(heights: impl Iterator<Item = usize>, len: usize) -> usize {
+    heights
+        .min_by_key(|rows| len.div_ceil(*rows) * (rows + 1))
+        .expect("there is a height")
 }
 
 /// What happens to a finished sum on its way to memory.
@@ -84,7 +94,7 @@ pub(crate) enum Operand {
 pub(crate) struct RowArgs<'a> {
     /// Left operand.
     pub(crate) base: *const f32,
-    /// Offset of each pixel from `base`; as many as the tile has rows.
+    /// Offset of each pixel from `base`; as many as the tile has rows, which [`Isa::tile_rows`] gave.
     pub(crate) pixels: &'a [isize],
     /// Offset of each run from a pixel.
     pub(crate) runs: &'a [isize],
@@ -100,30 +110,43 @@ pub(crate) struct RowArgs<'a> {
     pub(crate) accumulate: bool,
     /// What happens to the sum, once it is complete.
     pub(crate) finish: Option<Finish>,
+    /// What a finish adds before its activation: a row for each output, or nothing at all.
+    pub(crate) residuals: &'a [*const f32],
 }
 
-/// Runs the row tile of `isa`.
+/// Runs the row tile of `isa` for as many pixels.
 ///
 /// # Safety
-/// `isa` is available, for pairs AVX-512 with BF16. For each of the `tile_rows` pixels, `base + pixel + run` is readable for
+/// `isa` is available, for pairs AVX-512 with BF16. For each of the pixels, `base + pixel + run` is readable for
 /// `run_len` floats; the panel holds as many rows as it must; `width` floats of each output are
-/// writable, and nobody else touches them.
+/// writable, and nobody else touches them; `width` floats of each residual are readable.
 pub(crate) unsafe fn row_tile(isa: Isa, operand: Operand, args: &RowArgs) {
-    debug_assert!(args.pixels.len() == isa.tile_rows() && args.outputs.len() <= isa.tile_rows());
+    debug_assert!(args.outputs.len() <= args.pixels.len());
+    let narrow = isa.is_narrow(args.width);
     // SAFETY: passed on to the caller.
     unsafe {
-        match (operand, isa) {
-            (Operand::Pairs, _) => run_pairs(RowTile::<14, true>(args)),
-            (Operand::Floats, Isa::Avx512) => isa.run(RowTile::<14, false>(args)),
-            (Operand::Floats, Isa::Avx2) => isa.run(RowTile::<6, false>(args)),
-            (Operand::Floats, Isa::Portable) => isa.run(RowTile::<PORTABLE_ROWS, false>(args)),
+        match (operand, isa, args.pixels.len(), narrow) {
+            (Operand::Pairs, _, 14, _) => run_pairs(RowTile::<14, 2, true>(args)),
+            (Operand::Floats, Isa::Avx512, 14, false) => isa.run(RowTile::<14, 2, false>(args)),
+            (Operand::Floats, Isa::Avx512, 14, true) => isa.run(RowTile::<14, 1, false>(args)),
+            (Operand::Floats, Isa::Avx512, 8, false) => isa.run(RowTile::<8, 2, false>(args)),
+            (Operand::Floats, Isa::Avx512, 8, true) => isa.run(RowTile::<8, 1, false>(args)),
+            (Operand::Floats, Isa::Avx2, 6, false) => isa.run(RowTile::<6, 2, false>(args)),
+            (Operand::Floats, Isa::Avx2, 6, true) => isa.run(RowTile::<6, 1, false>(args)),
+            (Operand::Floats, Isa::Portable, PORTABLE_ROWS, _) => {
+                isa.run(RowTile::<PORTABLE_ROWS, 2, false>(args));
+            }
+            (_, _, rows, _) => unreachable!("tile_rows gives no tile of {rows} rows for {isa:?}"),
         }
     }
 }
 
-struct RowTile<'a, const ROWS: usize, const PAIRS: bool>(&'a RowArgs<'a>);
+/// A tile of `ROWS` rows and `VECTORS` vectors; a panel's rows are two vectors long in any case.
+struct RowTile<'a, const ROWS: usize, const VECTORS: usize, const PAIRS: bool>(&'a RowArgs<'a>);
 
-impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
+impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
+    for RowTile<'_, ROWS, VECTORS, PAIRS>
+{
     type Output = ();
 
     #[inline(always)]
@@ -131,7 +154,7 @@ impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
         let args = self.0;
         // SAFETY: all reads and writes are those the contract of `row_tile` allows.
         unsafe {
-            let mut sums = [[V::splat(0.0); 2]; ROWS];
+            let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
             let mut rows = [args.base; ROWS];
             for (row, pixel) in rows.iter_mut().zip(args.pixels) {
                 *row = args.base.offset(*pixel);
@@ -139,10 +162,13 @@ impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
             let mut panel = args.panel;
             for &run in args.runs {
                 for q in run..run + args.run_len as isize {
-                    let right = [V::load(panel), V::load(panel.add(V::LANES))];
+                    let mut right = [V::splat(0.0); VECTORS];
+                    for j in 0..VECTORS {
+                        right[j] = V::load(panel.add(j * V::LANES));
+                    }
                     for i in 0..ROWS {
                         let left = V::splat(*rows[i].offset(q));
-                        for j in 0..2 {
+                        for j in 0..VECTORS {
                             sums[i][j] = if PAIRS {
                                 left.dot_pairs(right[j], sums[i][j])
                             } else {
@@ -153,11 +179,11 @@ impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
                     panel = panel.add(2 * V::LANES);
                 }
             }
-            let is_plain = args.width == 2 * V::LANES && args.finish.is_none();
+            let is_plain = args.width == VECTORS * V::LANES && args.finish.is_none();
             if is_plain && args.outputs.len() == ROWS {
                 for i in 0..ROWS {
                     let output = *args.outputs.get_unchecked(i);
-                    for j in 0..2 {
+                    for j in 0..VECTORS {
                         let at = output.add(j * V::LANES);
                         let sum = sums[i][j];
                         let value = if args.accumulate {
@@ -174,10 +200,12 @@ impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
             // stack by constant ones, and from there to the outputs.
             let mut rows = [0.0f32; MAX_ROWS * MAX_WIDTH];
             for i in 0..ROWS {
-                sums[i][0].store(rows.as_mut_ptr().add(2 * i * V::LANES));
-                sums[i][1].store(rows.as_mut_ptr().add((2 * i + 1) * V::LANES));
+                for j in 0..VECTORS {
+                    let at = (VECTORS * i + j) * V::LANES;
+                    sums[i][j].store(rows.as_mut_ptr().add(at));
+                }
             }
-            store_rows::<V>(args, &mut rows);
+            store_rows::<V, VECTORS>(args, &mut rows);
         }
     }
 }
@@ -187,23 +215,33 @@ impl<const ROWS: usize, const PAIRS: bool> Job for RowTile<'_, ROWS, PAIRS> {
 /// # Safety
 /// As [`row_tile`].
 #[inline(always)]
-unsafe fn store_rows<V: Vector>(args: &RowArgs, rows: &mut [f32; MAX_ROWS * MAX_WIDTH]) {
-    // SAFETY: an output is read and written for `width` floats only: directly if that is the tile's
-    // width, else by way of its row on the stack. Scale and bias are readable for the tile's width.
+unsafe fn store_rows<V: Vector, const VECTORS: usize>(
+    args: &RowArgs,
+    rows: &mut [f32; MAX_ROWS * MAX_WIDTH],
+) {
+    // SAFETY: an output is read and written, and a residual read, for `width` floats only: directly if that is the
+    // tile's width, else by way of rows on the stack. Scale and bias are readable for the tile's width.
     unsafe {
-        for (row, output) in rows.chunks_exact_mut(2 * V::LANES).zip(args.outputs) {
-            let row = row.as_mut_ptr();
-            if args.width == 2 * V::LANES {
-                finish_row::<V>(args, row, *output, *output);
-            } else {
-                let mut old = [0.0f32; MAX_WIDTH];
-                if args.accumulate {
-                    old.as_mut_ptr()
-                        .copy_from_nonoverlapping(*output, args.width);
-                }
-                finish_row::<V>(args, row, old.as_ptr(), row);
-                output.copy_from_nonoverlapping(row, args.width);
+        for (idx, output) in args.outputs.iter().enumerate() {
+            let row = rows.as_mut_ptr().add(idx * VECTORS * V::LANES);
+            let residual = args.residuals.get(idx).copied();
+            if args.width == VECTORS * V::LANES {
+                finish_row::<V, VECTORS>(args, row, *output, residual, *output);
+                continue;
             }
+            let mut old = [0.0f32; MAX_WIDTH];
+            if args.accumulate {
+                let old = old.as_mut_ptr();
+                old.copy_from_nonoverlapping(*output, args.width);
+            }
+            let mut added = [0.0f32; MAX_WIDTH];
+            let residual = residual.map(|residual| {
+                let added = added.as_mut_ptr();
+                added.copy_from_nonoverlapping(residual, args.width);
+                added.cast_const()
+            });
+            finish_row::<V, VECTORS>(args, row, old.as_ptr(), residual, row);
+            output.copy_from_nonoverlapping(row, args.width);
         }
     }
 }
@@ -211,18 +249,27 @@ unsafe fn store_rows<V: Vector>(args: &RowArgs, rows: &mut [f32; MAX_ROWS * MAX_
 /// Adds a row of sums to `old`, if the tile accumulates, finishes it and writes it to `to`.
 ///
 /// # Safety
-/// All pointers, and the scale and bias, are valid for two vectors.
+/// All pointers, and the scale and bias, are valid for that many vectors.
 #[inline(always)]
-unsafe fn finish_row<V: Vector>(args: &RowArgs, sums: *const f32, old: *const f32, to: *mut f32) {
+unsafe fn finish_row<V: Vector, const VECTORS: usize>(
+    args: &RowArgs,
+    sums: *const f32,
+    old: *const f32,
+    residual: Option<*const f32>,
+    to: *mut f32,
+) {
     // SAFETY: the contract of this function.
     unsafe {
-        for at in [0, V::LANES] {
+        for at in (0..VECTORS).map(|vector| vector * V::LANES) {
             let mut value = V::load(sums.add(at));
             if args.accumulate {
                 value = value.add(V::load(old.add(at)));
             }
             if let Some(finish) = args.finish {
                 value = value.mul_add(V::load(finish.scale.add(at)), V::load(finish.bias.add(at)));
+                if let Some(residual) = residual {
+                    value = value.add(V::load(residual.add(at)));
+                }
                 value = finish.activation.apply(value);
             }
             value.store(to.add(at));
@@ -240,6 +287,8 @@ pub(crate) struct ColumnArgs<'a> {
     pub(crate) right: *const f32,
     /// Floats from one row of the right operand to the next.
     pub(crate) right_step: usize,
+    /// Columns whose sums are wanted: where they are few, those of the second vector are left as they are.
+    pub(crate) width: usize,
     /// Where the sums go: `rows` rows of the tile's width, packed.
     pub(crate) output: *mut f32,
     /// Add to what the output holds?
@@ -254,24 +303,29 @@ pub(crate) struct ColumnArgs<'a> {
 pub(crate) unsafe fn column_tile(isa: Isa, rows: usize, args: &ColumnArgs) {
     // SAFETY: passed on to the caller.
     unsafe {
-        match (isa, rows) {
-            (Isa::Avx512, 10) => isa.run(ColumnTile::<10>(args)),
-            (Isa::Avx512, 11) => isa.run(ColumnTile::<11>(args)),
-            (Isa::Avx512, 12) => isa.run(ColumnTile::<12>(args)),
-            (Isa::Avx512, 13) => isa.run(ColumnTile::<13>(args)),
-            (Isa::Avx512, 14) => isa.run(ColumnTile::<14>(args)),
-            (Isa::Avx2, 4) => isa.run(ColumnTile::<4>(args)),
-            (Isa::Avx2, 5) => isa.run(ColumnTile::<5>(args)),
-            (Isa::Avx2, 6) => isa.run(ColumnTile::<6>(args)),
-            (Isa::Portable, PORTABLE_ROWS) => isa.run(ColumnTile::<PORTABLE_ROWS>(args)),
+        match (isa, rows, isa.is_narrow(args.width)) {
+            (Isa::Avx512, 10, false) => isa.run(ColumnTile::<10, 2>(args)),
+            (Isa::Avx512, 11, false) => isa.run(ColumnTile::<11, 2>(args)),
+            (Isa::Avx512, 12, false) => isa.run(ColumnTile::<12, 2>(args)),
+            (Isa::Avx512, 13, false) => isa.run(ColumnTile::<13, 2>(args)),
+            (Isa::Avx512, 14, false) => isa.run(ColumnTile::<14, 2>(args)),
+            (Isa::Avx512, 10, true) => isa.run(ColumnTile::<10, 1>(args)),
+            (Isa::Avx512, 11, true) => isa.run(ColumnTile::<11, 1>(args)),
+            (Isa::Avx512, 12, true) => isa.run(ColumnTile::<12, 1>(args)),
+            (Isa::Avx512, 13, true) => isa.run(ColumnTile::<13, 1>(args)),
+            (Isa::Avx512, 14, true) => isa.run(ColumnTile::<14, 1>(args)),
+            (Isa::Avx2, 4, _) => isa.run(ColumnTile::<4, 2>(args)),
+            (Isa::Avx2, 5, _) => isa.run(ColumnTile::<5, 2>(args)),
+            (Isa::Avx2, 6, _) => isa.run(ColumnTile::<6, 2>(args)),
+            (Isa::Portable, PORTABLE_ROWS, _) => isa.run(ColumnTile::<PORTABLE_ROWS, 2>(args)),
             _ => unreachable!("column_rows gives no tile of {rows} rows for {isa:?}"),
         }
     }
 }
 
-struct ColumnTile<'a, const ROWS: usize>(&'a ColumnArgs<'a>);
+struct ColumnTile<'a, const ROWS: usize, const VECTORS: usize>(&'a ColumnArgs<'a>);
 
-impl<const ROWS: usize> Job for ColumnTile<'_, ROWS> {
+impl<const ROWS: usize, const VECTORS: usize> Job for ColumnTile<'_, ROWS, VECTORS> {
     type Output = ();
 
     #[inline(always)]
@@ -279,20 +333,25 @@ impl<const ROWS: usize> Job for ColumnTile<'_, ROWS> {
         let args = self.0;
         // SAFETY: all reads and writes are those the contract of `column_tile` allows.
         unsafe {
-            let mut sums = [[V::splat(0.0); 2]; ROWS];
+            let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
             let mut right = args.right;
             for pixel in args.pixels {
                 let left = args.base.wrapping_offset(*pixel);
-                let row = [V::load(right), V::load(right.add(V::LANES))];
+                let mut row = [V::splat(0.0); VECTORS];
+                for j in 0..VECTORS {
+                    row[j] = V::load(right.add(j * V::LANES));
+                }
                 for i in 0..ROWS {
                     let value = V::splat(*left.add(i));
-                    sums[i][0] = value.mul_add(row[0], sums[i][0]);
-                    sums[i][1] = value.mul_add(row[1], sums[i][1]);
+                    for j in 0..VECTORS {
+                        sums[i][j] = value.mul_add(row[j], sums[i][j]);
+                    }
                 }
                 right = right.wrapping_add(args.right_step);
             }
             for i in 0..ROWS {
-                for j in 0..2 {
+                for j in 0..VECTORS {
+                    // A row is two vectors long.
                     let at = args.output.add((i * 2 + j) * V::LANES);
                     let sum = sums[i][j];
                     let value = if args.accumulate {

@@ -154,13 +154,13 @@ impl EfficientNet {
     /// If the pictures do not have 3 channels.
     pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
         assert_shape!(pictures, [_, _, _, 3]);
-        let x = self.conv_stem.forward_normed(pictures, &self.bn1); // [b, h / 2, w / 2, 32]
+        let x = self.conv_stem.forward_normed(pictures, &self.bn1, None); // [b, h / 2, w / 2, 32]
         let x = self
             .blocks
             .iter()
             .flatten()
             .fold(x, |x, block| block.forward(x)); // [b, h / 32, w / 32, 320]
-        global_average(self.conv_head.forward_normed(x, &self.bn2))
+        global_average(self.conv_head.forward_normed(x, &self.bn2, None))
     }
 }
 
@@ -237,9 +237,9 @@ impl DepthwiseSeparable {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv_dw.forward_normed(x.clone(), &self.bn1);
-        let y = self.conv_pw.forward(self.se.forward(y));
-        finish(x, y, &self.bn2, self.drop_path.as_ref())
+        let y = self.conv_dw.forward_normed(x.clone(), &self.bn1, None);
+        let y = self.se.forward(y);
+        project(&self.conv_pw, &self.bn2, y, x, self.drop_path.as_ref())
     }
 }
 
@@ -278,10 +278,10 @@ impl InvertedResidual {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv_pw.forward_normed(x.clone(), &self.bn1);
-        let y = self.se.forward(self.conv_dw.forward_normed(y, &self.bn2));
-        let y = self.conv_pwl.forward(y);
-        finish(x, y, &self.bn3, self.drop_path.as_ref())
+        let y = self.conv_pw.forward_normed(x.clone(), &self.bn1, None);
+        let y = self.conv_dw.forward_normed(y, &self.bn2, None);
+        let y = self.se.forward(y);
+        project(&self.conv_pwl, &self.bn3, y, x, self.drop_path.as_ref())
     }
 }
 
@@ -290,17 +290,20 @@ fn residual(from: usize, stage: Stage, drop_path: f64) -> Option<DropPath> {
     (stage.stride == 1 && from == stage.channels).then(|| DropPath::new(drop_path))
 }
 
-/// Normalises the end of a branch and adds the block's input, where there is a way round the branch.
-fn finish(
-    x: Tensor<4>,
-    branch: Tensor<4>,
+/// The end of a branch, and the block's input added where there is a way round the branch.
+fn project(
+    conv: &Conv2d,
     norm: &BatchNorm,
+    branch: Tensor<4>,
+    x: Tensor<4>,
     drop_path: Option<&DropPath>,
 ) -> Tensor<4> {
     match drop_path {
-        Some(drop_path) if drop_path.drops(&branch) => drop_path.forward(norm.forward(branch)) + x,
-        Some(_) => norm.forward_with_residual(branch, x),
-        None => norm.forward(branch),
+        Some(drop_path) if drop_path.drops(&branch) => {
+            drop_path.forward(conv.forward_normed(branch, norm, None)) + x
+        }
+        Some(_) => conv.forward_normed(branch, norm, Some(x)),
+        None => conv.forward_normed(branch, norm, None),
     }
 }
 

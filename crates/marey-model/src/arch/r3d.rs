@@ -104,7 +104,7 @@ impl R3d {
     pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
         assert_shape!(clips, [_, _, _, _, 3]);
         let (conv, norm) = &self.stem;
-        let x = conv.forward_normed(clips, norm); // [b, t, h / 2, w / 2, 64]
+        let x = conv.forward_normed(clips, norm, None); // [b, t, h / 2, w / 2, 64]
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
         // Stages 2 to 4 halve time and space: [b, t / 8, h / 16, w / 16, 512].
         let x = stages
@@ -149,13 +149,14 @@ impl BasicBlock {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let run = |(conv, norm): &(Conv3d, BatchNorm), x| conv.forward_normed(x, norm);
-        let y = run(&self.conv1, x.clone());
+        let run = |(conv, norm): &(Conv3d, BatchNorm), x, residual| {
+            conv.forward_normed(x, norm, residual)
+        };
+        let y = run(&self.conv1, x.clone(), None);
         let x = match &self.downsample {
-            Some(downsample) => run(downsample, x),
+            Some(downsample) => run(downsample, x, None),
             None => x,
         };
-        let (conv, norm) = &self.conv2;
-        norm.forward_with_residual(conv.forward(y), x)
+        run(&self.conv2, y, Some(x))
     }
 }

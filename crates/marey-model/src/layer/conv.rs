@@ -4,11 +4,12 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, assert_shape},
 };
+use marey_kernel::{Fused, KeptWeights};
 
 use super::{
     Activation, BatchNorm, Init,
     init::constant,
-    op::{self, Window},
+    op::{self, ConvSite, Window},
     trace::note,
 };
 
@@ -108,6 +109,7 @@ impl ConvConfig<2> {
             window,
             groups: self.groups,
             activation: self.activation,
+            kept: KeptWeights::default(),
         }
     }
 }
@@ -138,6 +140,7 @@ impl ConvConfig<3> {
             window,
             groups: self.groups,
             activation: self.activation,
+            kept: KeptWeights::default(),
         }
     }
 }
@@ -152,6 +155,8 @@ pub struct Conv2d {
     groups: usize,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    kept: KeptWeights,
 }
 
 impl Conv2d {
@@ -176,25 +181,40 @@ impl Conv2d {
         let weight = self.weight.val().reshape([o, 1, kh, kw, i_group]);
         let bias = self.bias.as_ref().map(Param::val);
         let x = x.unsqueeze_dim(1);
-        op::conv(x, weight, bias, self.activation, self.window, self.groups).squeeze_dim(1)
+        op::conv(x, weight, bias, self.activation, self.site()).squeeze_dim(1)
     }
 
-    /// The convolution and its norm, which are one operation where nothing is trained.
+    /// The convolution and its norm, with `residual` added before the norm's activation: one operation where nothing is
+    /// trained.
     ///
     /// # Shapes
-    /// As [`Conv2d::forward`].
+    /// As [`Conv2d::forward`]; the residual is like the output.
     ///
     /// # Panics
     /// As [`Conv2d::forward`], and if the convolution has a bias: the norm takes its place.
-    pub fn forward_normed(&self, x: Tensor<4>, norm: &BatchNorm) -> Tensor<4> {
-        let Some((affine, activation)) = norm.fixed(&x.device()) else {
-            return norm.forward(self.forward(x));
+    pub fn forward_normed(
+        &self,
+        x: Tensor<4>,
+        norm: &BatchNorm,
+        residual: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        let Some(fused) = norm.fixed(&x.device()) else {
+            return norm.run(self.forward(x), residual);
         };
         assert!(self.bias.is_none(), "a bias before a norm has no effect");
         let [o, kh, kw, i_group] = self.weight.dims();
         let weight = self.weight.val().reshape([o, 1, kh, kw, i_group]);
-        let x = x.unsqueeze_dim(1);
-        op::conv_normed(x, weight, affine, activation, self.window, self.groups).squeeze_dim(1)
+        let residual = residual.map(|residual| residual.unsqueeze_dim(1));
+        let fused = Fused { residual, ..fused };
+        op::conv_fused(x.unsqueeze_dim(1), weight, fused, self.site()).squeeze_dim(1)
+    }
+
+    fn site(&self) -> ConvSite<'_> {
+        ConvSite {
+            window: self.window,
+            groups: self.groups,
+            kept: &self.kept,
+        }
     }
 }
 
@@ -208,6 +228,8 @@ pub struct Conv3d {
     groups: usize,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    kept: KeptWeights,
 }
 
 impl Conv3d {
@@ -231,23 +253,41 @@ impl Conv3d {
         note("conv", label, self, &x, Self::forward);
         let bias = self.bias.as_ref().map(Param::val);
         let weight = self.weight.val();
-        op::conv(x, weight, bias, self.activation, self.window, self.groups)
+        op::conv(x, weight, bias, self.activation, self.site())
     }
 
-    /// The convolution and its norm, which are one operation where nothing is trained.
+    /// The convolution and its norm, with `residual` added before the norm's activation: one operation where nothing is
+    /// trained.
     ///
     /// # Shapes
-    /// As [`Conv3d::forward`].
+    /// As [`Conv3d::forward`]; the residual is like the output.
     ///
     /// # Panics
     /// As [`Conv3d::forward`], and if the convolution has a bias: the norm takes its place.
-    pub fn forward_normed(&self, x: Tensor<5>, norm: &BatchNorm) -> Tensor<5> {
-        let Some((affine, activation)) = norm.fixed(&x.device()) else {
-            return norm.forward(self.forward(x));
+    pub fn forward_normed(
+        &self,
+        x: Tensor<5>,
+        norm: &BatchNorm,
+        residual: Option<Tensor<5>>,
+    ) -> Tensor<5> {
+        let Some(fused) = norm.fixed(&x.device()) else {
+            return norm.run(self.forward(x), residual);
         };
         assert!(self.bias.is_none(), "a bias before a norm has no effect");
-        let weight = self.weight.val();
-        op::conv_normed(x, weight, affine, activation, self.window, self.groups)
+        op::conv_fused(
+            x,
+            self.weight.val(),
+            Fused { residual, ..fused },
+            self.site(),
+        )
+    }
+
+    fn site(&self) -> ConvSite<'_> {
+        ConvSite {
+            window: self.window,
+            groups: self.groups,
+            kept: &self.kept,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor},
 };
+use marey_kernel::KeptWeights;
 
 use super::{Init, init::constant, op, trace::note};
 
@@ -21,6 +22,8 @@ pub enum LinearInit {
 pub struct Linear {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
+    #[module(skip)]
+    kept: KeptWeights,
 }
 
 impl Linear {
@@ -33,11 +36,13 @@ impl Linear {
                 Self {
                     weight,
                     bias: init.uniform([o], bound, device),
+                    kept: KeptWeights::default(),
                 }
             }
             LinearInit::Normal(std) => Self {
                 weight: init.normal([o, i], std, device),
                 bias: constant(o, 0.0, device),
+                kept: KeptWeights::default(),
             },
         }
     }
@@ -56,6 +61,6 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let [o, i] = self.weight.dims();
         note("linear", || format!("{i}-{o}"), self, &x, Self::forward);
-        op::linear(x, self.weight.val(), self.bias.val())
+        op::linear(x, self.weight.val(), self.bias.val(), &self.kept)
     }
 }

@@ -7,7 +7,7 @@ use burn::{
     nn::{Dropout, DropoutConfig},
     tensor::{Device, Tensor},
 };
-use marey_kernel::TimeOrder;
+use marey_kernel::{KeptWeights, bilstm};
 
 use super::{Init, op, trace::note};
 
@@ -54,8 +54,12 @@ impl BiLstm {
         note("lstm", label, self, &x, Self::forward);
         let last = self.layers.len().saturating_sub(1);
         self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
-            let forward = layer.forward.run(x.clone(), TimeOrder::Forward);
-            let y = Tensor::cat(vec![forward, layer.reverse.run(x, TimeOrder::Backward)], 2);
+            let directions = [&layer.forward, &layer.reverse];
+            let inputs = directions.map(|direction| direction.inputs(x.clone()));
+            let y = bilstm(
+                inputs,
+                directions.map(|direction| direction.weight_hh.val()),
+            );
             if idx < last {
                 self.dropout.forward(y)
             } else {
@@ -78,6 +82,8 @@ struct Direction {
     weight_hh: Param<Tensor<2>>,
     bias_ih: Param<Tensor<1>>,
     bias_hh: Param<Tensor<1>>,
+    #[module(skip)]
+    kept: KeptWeights,
 }
 
 impl Direction {
@@ -88,15 +94,14 @@ impl Direction {
             weight_hh: init.uniform([4 * n, n], bound, device),
             bias_ih: init.uniform([4 * n], bound, device),
             bias_hh: init.uniform([4 * n], bound, device),
+            kept: KeptWeights::default(),
         }
     }
 
-    /// `[b, t, d]` to the states `[b, t, n]`, which stand in the order of `x` whatever the order they were made in.
-    fn run(&self, x: Tensor<3>, order: TimeOrder) -> Tensor<3> {
-        // What does not depend on the state: one matrix product for all frames.
+    /// What the gates get of `[b, t, d]`, which does not depend on the state: one matrix product for all frames.
+    fn inputs(&self, x: Tensor<3>) -> Tensor<3> {
         let bias = self.bias_ih.val() + self.bias_hh.val();
-        let inputs = op::linear(x, self.weight_ih.val(), bias);
-        marey_kernel::lstm(inputs, self.weight_hh.val(), order)
+        op::linear(x, self.weight_ih.val(), bias, &self.kept)
     }
 }
 

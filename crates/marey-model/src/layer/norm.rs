@@ -12,7 +12,7 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
-use marey_kernel::{Affine, NormOptions};
+use marey_kernel::{Affine, Fused, NormOptions};
 
 use super::{Activation, init::constant, op, trace::note};
 
@@ -60,24 +60,9 @@ impl BatchNorm {
         self.run(x, None)
     }
 
-    /// Adds `residual` to the normalised values before the activation.
-    ///
-    /// # Shapes
-    /// - `x`, `residual` and output: `[.., c]`
-    ///
-    /// # Panics
-    /// As [`BatchNorm::forward`], and if the residual has another shape.
-    pub fn forward_with_residual<const D: usize>(
-        &self,
-        x: Tensor<D>,
-        residual: Tensor<D>,
-    ) -> Tensor<D> {
-        self.run(x, Some(residual))
-    }
-
     /// What the norm does to values in which nothing is trained: a factor and a summand a channel, and the activation
     /// after them. `None` on an autodiff device, where gradients or the batch's own statistics are wanted.
-    pub fn fixed(&self, device: &Device) -> Option<(Affine, Activation)> {
+    pub fn fixed(&self, device: &Device) -> Option<Fused> {
         if device.is_autodiff() {
             return None;
         }
@@ -85,10 +70,19 @@ impl BatchNorm {
             [&self.running_mean, &self.running_var].map(|stat| stat.value().to_device(device));
         let gamma = self.weight.val() / (var + self.epsilon).sqrt();
         let beta = self.bias.val() - mean * gamma.clone();
-        Some((Affine { gamma, beta }, self.activation))
+        Some(Fused {
+            affine: Affine { gamma, beta },
+            residual: None,
+            activation: self.activation,
+        })
     }
 
-    fn run<const D: usize>(&self, x: Tensor<D>, residual: Option<Tensor<D>>) -> Tensor<D> {
+    /// [`BatchNorm::forward`], with `residual`, of the shape of `x`, added before the activation.
+    pub(super) fn run<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        residual: Option<Tensor<D>>,
+    ) -> Tensor<D> {
         let dims = x.dims();
         let channels = dims[D - 1];
         let [expected] = self.weight.dims();
@@ -267,7 +261,7 @@ mod tests {
             let x = Tensor::<2>::from_floats([[1.0, -2.0], [3.0, 0.0], [5.0, 6.0]], &device);
             let residual =
                 || Tensor::<2>::from_floats([[-9.0, 1.0], [2.0, -0.5], [0.0, 3.0]], &device);
-            let fused = norm.forward_with_residual(x.clone(), residual());
+            let fused = norm.run(x.clone(), Some(residual()));
             let apart = burn::tensor::activation::relu(linear.forward(x.clone()) + residual());
             fused
                 .into_data()

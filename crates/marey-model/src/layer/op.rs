@@ -5,7 +5,8 @@
 
 use burn::tensor::Tensor;
 use marey_kernel::{
-    Activation, Affine, Conv3dOptions, Divisor, NormOptions, Pool3dOptions, Statistics,
+    Activation, Affine, Conv3dOptions, Divisor, Fused, KeptWeights, NormOptions, Pool3dOptions,
+    Statistics,
 };
 
 /// Where a convolution's kernel sits on `[t, h, w]`.
@@ -40,7 +41,18 @@ pub struct PoolWindow {
     pub padding: [usize; 3],
 }
 
-/// Convolution over `[t, h, w]`, and an activation where there is a bias; `groups` divides the input and output channels, and equals both where it is depthwise.
+/// A convolution's own: where it sits, and where it keeps its weights for inference.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvSite<'a> {
+    /// Where the kernel sits.
+    pub window: Window,
+    /// Divides the input and output channels, and equals both where the convolution is depthwise.
+    pub groups: usize,
+    /// A place for its weights.
+    pub kept: &'a KeptWeights,
+}
+
+/// Convolution over `[t, h, w]`, and an activation where there is a bias.
 ///
 /// It computes in the type of `x`, which is also that of the output; weight and bias may stay in `f32`.
 ///
@@ -56,20 +68,18 @@ pub fn conv(
     weight: Tensor<5>,
     bias: Option<Tensor<1>>,
     activation: Activation,
-    window: Window,
-    groups: usize,
+    site: ConvSite<'_>,
 ) -> Tensor<5> {
-    let y = convolved(x, weight, window, groups, marey_kernel::conv3d);
-    match bias {
-        Some(bias) => marey_kernel::bias_activation(y, bias, activation),
+    convolved(x, weight, site, |x, weight, options| match bias {
+        Some(bias) => marey_kernel::conv3d_bias(x, weight, bias, activation, options, site.kept),
         None => {
             assert!(
                 activation == Activation::Identity,
                 "an activation of a convolution comes with its bias; others belong to the norm"
             );
-            y
+            marey_kernel::conv3d(x, weight, options)
         }
-    }
+    })
 }
 
 /// Batch normalisation with given statistics, then plus `residual`, then the activation.
@@ -126,24 +136,23 @@ fn as_pixels(x: Tensor<2>) -> Tensor<5> {
     x.reshape([n, 1, 1, 1, c])
 }
 
-/// Convolution over `[t, h, w]`, then a factor and a summand a channel and an activation: a convolution with its norm,
-/// where the norm's statistics are given.
+/// Convolution over `[t, h, w]` and what follows it: a norm, where its statistics are given.
 ///
 /// # Shapes
-/// As [`conv`]; `affine`: `[o]`.
+/// As [`conv`].
 ///
 /// # Panics
 /// If the shapes do not fit each other.
-pub fn conv_normed(
-    x: Tensor<5>,
-    weight: Tensor<5>,
-    affine: Affine,
-    activation: Activation,
-    window: Window,
-    groups: usize,
-) -> Tensor<5> {
-    convolved(x, weight, window, groups, |x, weight, options| {
-        marey_kernel::conv3d_fused(x, weight, affine, activation, options)
+pub fn conv_fused(x: Tensor<5>, weight: Tensor<5>, fused: Fused, site: ConvSite<'_>) -> Tensor<5> {
+    convolved(x, weight, site, |x, weight, options| {
+        let pictures = x.dims()[0];
+        let residual = fused.residual.map(|residual| {
+            let [.., h, w, o] = residual.dims();
+            let frames = residual.shape().num_elements() / (pictures * h * w * o).max(1);
+            residual.reshape([pictures, frames, h, w, o])
+        });
+        let fused = Fused { residual, ..fused };
+        marey_kernel::conv3d_fused(x, weight, fused, options, site.kept)
     })
 }
 
@@ -151,20 +160,19 @@ pub fn conv_normed(
 fn convolved(
     x: Tensor<5>,
     weight: Tensor<5>,
-    window: Window,
-    groups: usize,
+    site: ConvSite<'_>,
     conv: impl FnOnce(Tensor<5>, Tensor<5>, Conv3dOptions) -> Tensor<5>,
 ) -> Tensor<5> {
     let Window {
         stride,
         padding,
         dilation,
-    } = window;
+    } = site.window;
     let options = Conv3dOptions {
         stride,
         padding,
         dilation,
-        groups,
+        groups: site.groups,
     };
     let [b, t, h, w, i] = x.dims();
     let [o, kt, ..] = weight.dims();
@@ -184,12 +192,17 @@ fn convolved(
 ///
 /// # Panics
 /// If the shapes do not fit each other.
-pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    kept: &KeptWeights,
+) -> Tensor<D> {
     let mut dims = x.dims();
     let inputs = dims[D - 1];
     let rows = dims[..D - 1].iter().product();
     dims[D - 1] = bias.dims()[0];
-    marey_kernel::linear(x.reshape([rows, inputs]), weight, bias).reshape(dims)
+    marey_kernel::linear(x.reshape([rows, inputs]), weight, bias, kept).reshape(dims)
 }
 
 /// Largest value of each window, a channel at a time.
@@ -286,8 +299,11 @@ mod tests {
             weight.clone(),
             None,
             Activation::Identity,
-            window,
-            groups,
+            ConvSite {
+                window,
+                groups,
+                kept: &KeptWeights::default(),
+            },
         );
         let dims = y.dims();
         let [x, weight, y] =

@@ -143,7 +143,14 @@ pub(super) fn share_out(
     work: impl Fn(Block, usize, Range<usize>) + Sync,
 ) {
     let want = TASKS_PER_THREAD * rayon::current_num_threads();
-    let blocking = Blocking::new(window, batch, grid, Goal::at_least(want));
+    let pixels = batch * grid.iter().product::<usize>();
+    let blocks = if window.needs_copy(grid) {
+        want
+    } else {
+        // Few pixels that are read in place: rather panels are shared out than weights walked for every few of them.
+        want.min((pixels / MIN_PIXELS).max(want.div_ceil(per_group)))
+    };
+    let blocking = Blocking::new(window, batch, grid, Goal::at_least(blocks));
     let num_blocks = blocking.num_blocks() * groups;
     let splits = want
         .div_ceil(num_blocks)

@@ -11,10 +11,10 @@ use super::super::parallel::Shared;
 use super::super::shape::Conv3dShape;
 use super::super::simd::Isa;
 use super::super::tile::{Finish, Operand};
-use super::Epilogue;
 use super::pack::{Panels, Source};
 use super::product::{Placement, Product};
 use super::window::Window;
+use super::{Epilogue, Weights};
 
 /// The windows of `x` that the outputs see.
 pub(super) fn window_of_x(shape: &Conv3dShape) -> Window {
@@ -39,14 +39,17 @@ pub(super) fn forward(
     operand: Operand,
     shape: &Conv3dShape,
     x: &[f32],
-    weights: &[f32],
+    weights: Weights,
     epilogue: Epilogue,
     y: &mut [f32],
 ) {
     let window = window_of_x(shape);
     let (groups, columns) = (shape.options.groups, shape.group_outputs());
-    let source = Source::Outputs(weights);
-    let panels = Panels::new(source, groups, columns, window.len(), isa.tile_width());
+    let source = Source::Outputs(weights.values);
+    let mut panels = Panels::new(source, groups, columns, window.len(), isa.tile_width());
+    if let Some(packed) = weights.packed {
+        panels = panels.kept(isa, packed);
+    }
     let finish = Padded::new(&epilogue, groups, columns, isa.tile_width());
     let product = Product {
         isa,
@@ -58,6 +61,7 @@ pub(super) fn forward(
         groups,
         panels,
         finish: finish.as_ref(),
+        residual: epilogue.residual,
         placement: Placement::strided(shape.output(), shape.out_channels, [1; 3]),
     };
     // SAFETY: the set is available; the placement is that of the dense `y`.
@@ -236,6 +240,7 @@ pub(super) fn backward_data(
             groups,
             panels,
             finish: None,
+            residual: None,
             placement: phase.placement,
         };
         // SAFETY: the set is available; the class's placement stays inside dx.

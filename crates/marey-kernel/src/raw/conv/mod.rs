@@ -20,22 +20,47 @@ use super::simd::Isa;
 use super::tile::Operand;
 
 pub use bf16::Bf16;
+pub use pack::PackedWeights;
 
-/// What a forward convolution does to its sums before it stores them: `activation(sum * scale + bias)`,
-/// a scale and a bias for each output channel. A norm with given statistics is one.
+/// What a forward convolution does to its sums before it stores them: `activation(sum * scale + bias + residual)`,
+/// a scale and a bias for each output channel. A norm with given statistics is one, at the end of a branch with the
+/// branch's way round.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// Factor of each output channel; 1 if there is none.
     pub scale: Option<&'a [f32]>,
     /// Added to each output channel.
     pub bias: Option<&'a [f32]>,
+    /// Added to each output; for dense convolutions in `f32` only.
+    pub residual: Option<&'a [f32]>,
     /// Applied last.
     pub activation: Activation,
 }
 
 impl Epilogue<'_> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.scale.is_none() && self.bias.is_none() && self.activation == Activation::Identity
+        self.scale.is_none()
+            && self.bias.is_none()
+            && self.residual.is_none()
+            && self.activation == Activation::Identity
+    }
+}
+
+/// The weights of a forward convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// `[k, kt, kh, kw, c / groups]`.
+    pub values: &'a [f32],
+    /// The same for the tiles of a dense convolution in `f32`, if they were packed before.
+    pub packed: Option<&'a PackedWeights>,
+}
+
+impl<'a> From<&'a [f32]> for Weights<'a> {
+    fn from(values: &'a [f32]) -> Self {
+        Self {
+            values,
+            packed: None,
+        }
     }
 }
 
@@ -66,19 +91,29 @@ impl Sets {
     }
 }
 
-/// `y = activation(conv(x, weights) * scale + bias)`; every element of `y` is written.
+/// `y = activation(conv(x, weights) * scale + bias + residual)`; every element of `y` is written.
 ///
 /// # Panics
-/// If a length does not fit the shape.
-pub fn forward<E: Element>(
+/// If a length does not fit the shape, or there is a residual where none can be.
+pub fn forward<'a, E: Element>(
     sets: Sets,
     shape: &Conv3dShape,
     x: &[E],
-    weights: &[f32],
+    weights: impl Into<Weights<'a>>,
     epilogue: Epilogue,
     y: &mut [E],
 ) {
-    check(shape, x.len(), weights.len(), y.len());
+    let weights: Weights = weights.into();
+    check(shape, x.len(), weights.values.len(), y.len());
+    if let Some(residual) = epilogue.residual {
+        let is_dense = E::TYPE == ElementType::F32 && !shape.is_depthwise();
+        assert!(
+            is_dense && residual.len() == y.len(),
+            "a residual of {} for {} outputs of {shape:?}",
+            residual.len(),
+            y.len()
+        );
+    }
     for values in [epilogue.scale, epilogue.bias].into_iter().flatten() {
         assert_eq!(
             values.len(),
@@ -86,18 +121,18 @@ pub fn forward<E: Element>(
             "a scale and a bias a channel"
         );
     }
-    let isa = sets.isa;
+    let (isa, values) = (sets.isa, weights.values);
     match E::TYPE {
         _ if y.is_empty() => {}
-        _ if shape.is_depthwise() => depthwise::forward(isa, shape, x, weights, epilogue, y),
+        _ if shape.is_depthwise() => depthwise::forward(isa, shape, x, values, epilogue, y),
         ElementType::F32 => {
             let (x, y) = (same(x), same_mut(y));
             dense::forward(isa, Operand::Floats, shape, x, weights, epilogue, y);
         }
         ElementType::Bf16 => {
-            bf16::forward(sets.bf16, shape, same(x), weights, epilogue, same_mut(y))
+            bf16::forward(sets.bf16, shape, same(x), values, epilogue, same_mut(y))
         }
-        ElementType::F16 => wide::forward(isa, shape, x, weights, epilogue, y),
+        ElementType::F16 => wide::forward(isa, shape, x, values, epilogue, y),
     }
 }
 

@@ -12,7 +12,6 @@ use std::ops::Range;
 
 use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task};
-#[cfg(target_arch = "x86_64")]
 use super::super::simd::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::super::transpose::transpose;
@@ -37,10 +36,51 @@ pub(super) enum Source<'a> {
     },
 }
 
+/// The weights of a forward convolution in the order of its tiles, to be kept from one call to the next.
+pub struct PackedWeights {
+    data: Buffer,
+    isa: Isa,
+    shape: [usize; 3],
+}
+
+impl PackedWeights {
+    /// Packs the weights `[groups * columns, rows]` of a dense convolution in `f32`: `columns` output channels a group,
+    /// `rows` weights each.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn new(isa: Isa, weights: &[f32], [groups, columns, rows]: [usize; 3]) -> Self {
+        assert_eq!(
+            weights.len(),
+            groups * columns * rows,
+            "a weight for each row and column"
+        );
+        let source = Source::Outputs(weights);
+        let panels = Panels::new(source, groups, columns, rows, isa.tile_width());
+        Self {
+            data: panels.pack(),
+            isa,
+            shape: [groups, columns, rows],
+        }
+    }
+}
+
+impl std::fmt::Debug for PackedWeights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "weights {:?} packed for {}", self.shape, self.isa.name())
+    }
+}
+
+/// Who owns the panels that are packed.
+enum Packing<'a> {
+    Own(Buffer),
+    Kept(&'a [f32]),
+}
+
 /// Weights as panels, packed already or on demand.
 pub(super) struct Panels<'a> {
     source: Source<'a>,
-    packed: Option<Buffer>,
+    packing: Option<Packing<'a>>,
     /// Columns of a panel.
     pub(super) width: usize,
     /// Rows of a panel: floats of a window.
@@ -64,7 +104,7 @@ impl<'a> Panels<'a> {
         let per_group = columns.div_ceil(width);
         Self {
             source,
-            packed: None,
+            packing: None,
             width,
             rows,
             columns,
@@ -80,11 +120,34 @@ impl<'a> Panels<'a> {
 
     /// Were the panels packed beforehand?
     pub(super) fn is_packed(&self) -> bool {
-        self.packed.is_some()
+        self.packing.is_some()
+    }
+
+    /// The same panels, packed already.
+    ///
+    /// # Panics
+    /// If they were packed for another instruction set or shape.
+    pub(super) fn kept(mut self, isa: Isa, packed: &'a PackedWeights) -> Self {
+        let shape = [self.groups, self.columns, self.rows];
+        assert!(
+            packed.isa == isa && packed.shape == shape,
+            "{packed:?}, not {shape:?} for {}",
+            isa.name()
+        );
+        self.packing = Some(Packing::Kept(&packed.data));
+        self
+    }
+
+    /// The same panels, packed if they were not.
+    pub(super) fn packed(mut self) -> Self {
+        if self.packing.is_none() {
+            self.packing = Some(Packing::Own(self.pack()));
+        }
+        self
     }
 
     /// Packs all panels.
-    pub(super) fn pack(mut self) -> Self {
+    fn pack(&self) -> Buffer {
         let mut data = Buffer::<f32>::take(self.len());
         let chunks = self.rows.div_ceil(TASK_ROWS);
         let shared = Shared::new(&mut data);
@@ -99,8 +162,7 @@ impl<'a> Panels<'a> {
             };
             self.fill(panel / self.per_group, panel % self.per_group, first, part);
         });
-        self.packed = Some(data);
-        self
+        data
     }
 
     /// Some rows of panel `idx` of `group`, packed into `scratch` if they are not yet.
@@ -111,7 +173,11 @@ impl<'a> Panels<'a> {
         rows: Range<usize>,
         scratch: &'b mut Scratch,
     ) -> &'b [f32] {
-        if let Some(packed) = &self.packed {
+        let packed = self.packing.as_ref().map(|packing| match packing {
+            Packing::Own(data) => &data[..],
+            Packing::Kept(data) => data,
+        });
+        if let Some(packed) = packed {
             let start = ((group * self.per_group + idx) * self.rows + rows.start) * self.width;
             return &packed[start..start + rows.len() * self.width];
         }
@@ -207,7 +273,7 @@ mod tests {
             width,
             ..
         } = panels;
-        let packed = Panels::new(source, groups, columns, rows, width).pack();
+        let packed = Panels::new(source, groups, columns, rows, width).packed();
         for panels in [&panels, &packed] {
             for group in 0..panels.groups {
                 for row in 0..panels.rows {

@@ -53,10 +53,11 @@ pub(super) struct Product<'a> {
     /// Output pixels `[t, h, w]` of an image.
     pub(super) grid: [usize; 3],
     pub(super) groups: usize,
-    /// Not packed yet.
     pub(super) panels: Panels<'a>,
     /// What happens to the sums.
     pub(super) finish: Option<&'a Padded>,
+    /// What a finish adds before its activation, placed as the outputs are.
+    pub(super) residual: Option<&'a [f32]>,
     pub(super) placement: Placement,
 }
 
@@ -70,6 +71,10 @@ const SMALL_INPUT: usize = 1 << 20;
 struct Staged<'a> {
     band: Band<'a, f32>,
     outputs: Vec<*mut f32>,
+    /// As the outputs, or nothing.
+    residuals: Vec<*const f32>,
+    /// Pixels of a tile.
+    tile_rows: usize,
     in_place: bool,
 }
 
@@ -94,7 +99,7 @@ impl Product<'_> {
             // SAFETY: the caller's promise.
             unsafe { self.run_by_panels(&whole, &parts, output) };
         } else {
-            self.panels = self.panels.pack();
+            self.panels = self.panels.packed();
             // SAFETY: the caller's promise.
             unsafe { self.run_by_blocks(&parts, output) };
         }
@@ -150,17 +155,22 @@ impl Product<'_> {
         let in_place = memory.is_none();
         let mut band = self.window.stage(self.source, block, group, memory);
         let mut outputs = Vec::with_capacity(band.pixels.len());
+        let mut residuals = Vec::new();
         block.for_each_pixel(|image, position| {
             let at = self.placement.of(image, position) + group * self.panels.columns;
             outputs.push(output.get().wrapping_add(at));
+            residuals.extend(self.residual.map(|residual| residual[at..].as_ptr()));
         });
         // The last tile computes its last pixel several times and stores it once.
         let last = *band.pixels.last().expect("a block has pixels");
+        let tile_rows = self.isa.tile_rows(self.operand, outputs.len());
         band.pixels
-            .resize(outputs.len().next_multiple_of(self.isa.tile_rows()), last);
+            .resize(outputs.len().next_multiple_of(tile_rows), last);
         Staged {
             band,
             outputs,
+            residuals,
+            tile_rows,
             in_place,
         }
     }
@@ -177,14 +187,14 @@ impl Product<'_> {
         parts: &[SumPart],
         scratch: &mut Scratch,
     ) {
-        let num_tiles = staged.band.pixels.len() / self.isa.tile_rows();
+        let num_tiles = staged.band.pixels.len() / staged.tile_rows;
         let rows = |part: &SumPart| part.row..part.row + part.num_runs * part.len;
         if let ([part], true) = (parts, self.panels.is_packed()) {
             // A short window: all columns of a pixel while it is at hand.
             for tile in 0..num_tiles {
                 for panel in panels.clone() {
                     if staged.in_place && panel == panels.start {
-                        self.prefetch_next(&staged.band, part, tile);
+                        self.prefetch_next(staged, part, tile);
                     }
                     let weights = self.panels.rows(group, panel, rows(part), scratch);
                     // SAFETY: as for this function.
@@ -199,7 +209,7 @@ impl Product<'_> {
                 let weights = self.panels.rows(group, panel, rows(part), scratch);
                 for tile in 0..num_tiles {
                     if staged.in_place && panel == panels.start {
-                        self.prefetch_next(&staged.band, part, tile);
+                        self.prefetch_next(staged, part, tile);
                     }
                     // SAFETY: as for this function.
                     unsafe { self.tile(staged, tile, [group, panel], part, weights) };
@@ -209,8 +219,8 @@ impl Product<'_> {
     }
 
     /// Asks for the input of the tile after `tile`, when it is read in place.
-    fn prefetch_next(&self, band: &Band<f32>, part: &SumPart, tile: usize) {
-        let rows = self.isa.tile_rows();
+    fn prefetch_next(&self, staged: &Staged, part: &SumPart, tile: usize) {
+        let (rows, band) = (staged.tile_rows, &staged.band);
         for pixel in band.pixels.iter().skip((tile + 1) * rows).take(rows) {
             for run in &band.runs[part.run..part.run + part.num_runs] {
                 let at = band
@@ -234,7 +244,7 @@ impl Product<'_> {
         part: &SumPart,
         weights: &[f32],
     ) {
-        let (width, rows, band) = (self.panels.width, self.isa.tile_rows(), &staged.band);
+        let (width, rows, band) = (self.panels.width, staged.tile_rows, &staged.band);
         let first = tile * rows;
         let outputs = &staged.outputs[first..staged.outputs.len().min(first + rows)];
         let mut shifted = [std::ptr::null_mut(); MAX_ROWS];
@@ -242,6 +252,13 @@ impl Product<'_> {
             // SAFETY: the panel has at least one column, which lies inside the output.
             *to = unsafe { output.add(panel * width) };
             prefetch(*to, width);
+        }
+        let mut added = [std::ptr::null(); MAX_ROWS];
+        let residuals = staged.residuals.iter().skip(first).take(outputs.len());
+        let num_residuals = residuals.len();
+        for (to, residual) in added.iter_mut().zip(residuals) {
+            // SAFETY: as for the output.
+            *to = unsafe { residual.add(panel * width) };
         }
         let is_last = part.row + part.num_runs * part.len == self.panels.rows;
         let column = (group * self.panels.per_group + panel) * width;
@@ -259,6 +276,7 @@ impl Product<'_> {
             width: width.min(self.panels.columns - panel * width),
             accumulate: part.row > 0,
             finish,
+            residuals: &added[..num_residuals],
         };
         // SAFETY: the band holds every run of every pixel, the panel every row; the outputs are
         // this task's.

@@ -61,7 +61,7 @@ fn check_type<E: Element>(shape: &Conv3dShape) {
         let fresh = |len: usize| vec![E::from_f32(f32::NAN); len];
         let (mut y, mut dx) = (fresh(shape.y_len()), fresh(shape.x_len()));
         let mut dw = vec![f32::NAN; shape.weights_len()];
-        forward(sets, shape, &x, &weights, Epilogue::default(), &mut y);
+        forward(sets, shape, &x, &weights[..], Epilogue::default(), &mut y);
         backward_data(sets, shape, &dy, &weights, &mut dx);
         backward_weights(sets, shape, &x, &dy, &mut dw);
         for (name, got, want, tolerance) in [
@@ -270,9 +270,10 @@ fn check_fused<E: Element>(case: &Conv3dShape) {
             let epilogue = Epilogue {
                 scale: Some(&scale),
                 bias: Some(&bias),
+                residual: None,
                 activation,
             };
-            forward(sets, case, &x, &weights, epilogue, &mut y);
+            forward(sets, case, &x, &weights[..], epilogue, &mut y);
             let error = relative_error(&floats(&y), &want);
             assert!(
                 error <= TOLERANCE + rounding::<E>(),
@@ -310,6 +311,63 @@ fn scale_bias_and_activation_are_fused() {
     }
 }
 
+#[test]
+fn residuals_are_added_before_the_activation_and_kept_weights_are_those_given() {
+    for case in [
+        shape([2, 2, 7, 6, 50], [37, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1),
+        shape([3, 1, 2, 2, 40], [80, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
+        shape(
+            [2, 1, 7, 6, 12],
+            [36, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            2,
+        ),
+    ] {
+        let [x, weights, residual] =
+            [case.x_len(), case.weights_len(), case.y_len()].map(|len| noise(len, len as u64));
+        let [scale, bias] = [4, 3].map(|seed| noise(case.out_channels, seed));
+        let affine = scale.iter().zip(&bias).cycle();
+        let sums = conv_forward(&case, &x, &weights).into_iter().zip(affine);
+        let want: Vec<f64> = sums
+            .zip(&residual)
+            .map(|((sum, (scale, bias)), residual)| {
+                let value = sum * f64::from(*scale) + f64::from(*bias) + f64::from(*residual);
+                Activation::Relu.of(value)
+            })
+            .collect();
+        for isa in Isa::available() {
+            let rows = case.weights_len() / case.out_channels;
+            let groups = case.options.groups;
+            let packed =
+                PackedWeights::new(isa, &weights, [groups, case.out_channels / groups, rows]);
+            for packed in [None, Some(&packed)] {
+                let mut y = vec![f32::NAN; case.y_len()];
+                let epilogue = Epilogue {
+                    scale: Some(&scale),
+                    bias: Some(&bias),
+                    residual: Some(&residual),
+                    activation: Activation::Relu,
+                };
+                // What is packed is what counts.
+                let values = if packed.is_some() {
+                    vec![f32::NAN; weights.len()]
+                } else {
+                    weights.clone()
+                };
+                let given = Weights {
+                    values: &values,
+                    packed,
+                };
+                forward(Sets::of(isa), &case, &x, given, epilogue, &mut y);
+                let error = relative_error(&y, &want);
+                assert!(error <= TOLERANCE, "{isa:?} off by {error:.1e}: {case:?}");
+            }
+        }
+    }
+}
+
 /// A NaN and an infinity in x reach what sees them and nothing else.
 fn check_not_finite<E: Element>(channels: usize, groups: usize) {
     let case = shape(
@@ -326,7 +384,7 @@ fn check_not_finite<E: Element>(channels: usize, groups: usize) {
     x[(7 * 9) * channels] = E::from_f32(f32::INFINITY);
     for sets in all_sets::<E>() {
         let mut y = vec![E::default(); case.y_len()];
-        forward(sets, &case, &x, &weights, Epilogue::default(), &mut y);
+        forward(sets, &case, &x, &weights[..], Epilogue::default(), &mut y);
         for (pixel, values) in floats(&y).chunks_exact(channels).enumerate() {
             let (h, w) = (pixel / 9, pixel % 9);
             let sees = (3..=5).contains(&h) && (3..=5).contains(&w) || h >= 6 && w <= 1;

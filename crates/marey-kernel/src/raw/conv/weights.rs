@@ -193,7 +193,17 @@ impl Gradient<'_> {
                     // SAFETY: the panel lies inside the group's panels.
                     unsafe {
                         let sums = sums.add(panel * self.layout.panel_len());
-                        self.add_chunk(&band, first, right, chunk.len(), sums, accumulate, !copy);
+                        let columns = self.columns(panel);
+                        self.add_chunk(
+                            &band,
+                            first,
+                            right,
+                            chunk.len(),
+                            columns,
+                            sums,
+                            accumulate,
+                            !copy,
+                        );
                     }
                 }
             }
@@ -215,11 +225,16 @@ impl Gradient<'_> {
         (pixel + 1) * self.shape.in_channels + SLACK > self.x.len()
     }
 
+    /// Columns of a panel that are there.
+    fn columns(&self, panel: usize) -> usize {
+        let width = self.layout.width;
+        width.min(self.shape.group_outputs() - panel * width)
+    }
+
     /// Gathers a panel's columns of dy into rows of the tile's width: neighbours in the cache,
     /// whatever the number of channels.
     fn copy_gradients(&self, pixels: &[usize], panel: usize, right: &mut [f32]) {
-        let width = self.layout.width;
-        let columns = width.min(self.shape.group_outputs() - panel * width);
+        let (width, columns) = (self.layout.width, self.columns(panel));
         for (row, pixel) in right.chunks_exact_mut(width).zip(pixels) {
             let start = pixel + panel * width;
             row[..columns].copy_from_slice(&self.dy[start..start + columns]);
@@ -241,6 +256,7 @@ impl Gradient<'_> {
         first: usize,
         right: &[f32],
         num_pixels: usize,
+        columns: usize,
         sums: *mut f32,
         accumulate: bool,
         in_place: bool,
@@ -273,6 +289,7 @@ impl Gradient<'_> {
                     pixels,
                     right: right.as_ptr(),
                     right_step: width,
+                    width: columns,
                     // SAFETY: a tile of the panel.
                     output: unsafe { sums.add((run_idx * run_rows + start) * width) },
                     accumulate,

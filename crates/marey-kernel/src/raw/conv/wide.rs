@@ -29,7 +29,7 @@ pub(super) fn forward<E: Element>(
         Operand::Floats,
         shape,
         &x,
-        weights,
+        weights.into(),
         epilogue,
         &mut sums,
     );

@@ -36,7 +36,7 @@ pub(super) fn forward(
         Operand::Pairs,
         &halved,
         x.floats(),
-        weights.floats(),
+        weights.floats().into(),
         Epilogue::default(),
         &mut sums,
     );

@@ -32,6 +32,7 @@ fn check<E: Element>(shape: &Conv3dShape) {
     let epilogue = Epilogue {
         scale: Some(&scale),
         bias: Some(&bias),
+        residual: None,
         activation: Activation::Relu,
     };
     let nan = E::from_f32(f32::NAN);

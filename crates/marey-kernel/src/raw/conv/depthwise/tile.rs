@@ -126,6 +126,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                 scale,
                 bias,
                 activation,
+                ..
             } = args.epilogue;
             let [scale, bias] = [(scale, 1.0), (bias, 0.0)].map(|(values, default)| match values {
                 Some(values) => V::load(values.as_ptr().add(channel)),
