@@ -182,7 +182,8 @@ def run_marey(work, args):
     steps, clips = (args.steps, 0) if work.kind == "step" else (0, args.clips)
     command = [args.marey, "bench", "model", work.arch, "--batch", batch, "--frames", FRAMES, "--size", size]
     command += ["--classes", CLASSES, "--precision", work.precision, "--steps", steps, "--clips", clips]
-    command += ["--device", args.device, "--json"]
+    warm_up = 1 if args.device == "cpu" else 6
+    command += ["--warm-up", warm_up, "--device", args.device, "--json"]
     answer = json.loads(run([str(part) for part in command], {"RAYON_NUM_THREADS": str(args.threads)}))
     if work.kind == "step":
         return {"ms": answer["step"]["step_ms"], "peak_memory_bytes": answer["step"]["peak_memory_bytes"]}

@@ -53,6 +53,8 @@ impl DeviceArg {
             "vulkan" => Device::vulkan(marey::burn::tensor::DeviceKind::DiscreteGpu(index)),
             #[cfg(feature = "metal")]
             "metal" => Device::metal(marey::burn::tensor::DeviceKind::DiscreteGpu(index)),
+            // Those that were built in do not come here.
+            #[allow(unreachable_patterns, reason = "what is left depends on the features")]
             "cuda" | "rocm" | "vulkan" | "metal" => bail!(
                 "--device {kind}: this program was built without it; build it with `cargo build --release --features {kind}`"
             ),

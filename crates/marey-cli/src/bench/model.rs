@@ -40,12 +40,15 @@ pub(crate) struct Args {
     /// What activations are stored as in training: f32, bf16 or f16. Inference is always in f32.
     #[arg(long, default_value = "f32", value_parser = parse_precision)]
     precision: Precision,
-    /// Training steps (AdamW) to time, after one that warms up, and as many again for the parts; 0: none.
+    /// Training steps (AdamW) to time, after those that warm up, and as many again for the parts; 0: none.
     #[arg(long, default_value_t = 5)]
     steps: usize,
-    /// Clips to score one by one, after one that warms up; 0: none.
+    /// Clips to score one by one, after those that warm up; 0: none.
     #[arg(long, default_value_t = 10)]
     clips: usize,
+    /// Steps, and clips, that warm up. A GPU chooses its kernels in the first ones.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    warm_up: usize,
     /// Also time each layer's forward and backward pass by itself.
     #[arg(long)]
     by_layer: bool,
@@ -178,7 +181,9 @@ fn measure(args: &Args, chosen: &Chosen) -> Result<Measured> {
 }
 
 fn time_steps(args: &Args, trainer: &mut NoiseTrainer) -> StepFigures {
-    trainer.step();
+    (0..args.warm_up).for_each(|_| {
+        trainer.step();
+    });
     let times = (0..args.steps).map(|_| trainer.step().seconds).collect();
     let [lowest_ms, step_ms, highest_ms] = spread_ms(times);
     let peak_memory_bytes = machine::peak_memory_bytes();
@@ -204,7 +209,9 @@ fn time_inference(args: &Args, trainer: &NoiseTrainer, chosen: &Chosen) -> Infer
     let model = trainer.valid();
     let dims = [1, args.frames, args.size, args.size, 3];
     let clip = Tensor::<5>::random(dims, Distribution::Default, &chosen.device);
-    model.scores(clip.clone());
+    (0..args.warm_up).for_each(|_| {
+        model.scores(clip.clone());
+    });
     let times = (0..args.clips)
         .map(|_| {
             let started = Instant::now();

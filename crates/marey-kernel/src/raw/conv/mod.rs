@@ -9,6 +9,7 @@ mod product;
 mod weights;
 mod wide;
 mod window;
+mod winograd;
 
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,15 @@
 //! than the activations they would go to memory and come back for one use; there a task packs the
 //! piece that it is about to use, into its cache.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::OnceLock;
 
 use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task};
 use super::super::simd::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::super::transpose::transpose;
+use super::winograd;
 
 /// Window floats that a packing task handles.
 const TASK_ROWS: usize = 512;
@@ -39,6 +41,8 @@ pub(super) enum Source<'a> {
 /// The weights of a forward convolution in the order of its tiles, to be kept from one call to the next.
 pub struct PackedWeights {
     data: Buffer,
+    /// As [`winograd`] wants them, from the first time on that it does.
+    transformed: OnceLock<Buffer>,
     isa: Isa,
     shape: [usize; 3],
 }
@@ -59,6 +63,7 @@ impl PackedWeights {
         let panels = Panels::new(source, groups, columns, rows, isa.tile_width());
         Self {
             data: panels.pack(),
+            transformed: OnceLock::new(),
             isa,
             shape: [groups, columns, rows],
         }
@@ -74,7 +79,24 @@ impl std::fmt::Debug for PackedWeights {
 /// Who owns the panels that are packed.
 enum Packing<'a> {
     Own(Buffer),
-    Kept(&'a [f32]),
+    Kept(&'a PackedWeights),
+}
+
+/// Weights for [`winograd`].
+pub(super) enum Transformed<'a> {
+    Own(Buffer),
+    Kept(&'a Buffer),
+}
+
+impl Deref for Transformed<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Own(data) => data,
+            Self::Kept(data) => data,
+        }
+    }
 }
 
 /// Weights as panels, packed already or on demand.
@@ -123,6 +145,11 @@ impl<'a> Panels<'a> {
         self.packing.is_some()
     }
 
+    /// Are they those of a [`PackedWeights`]?
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.packing, Some(Packing::Kept(_)))
+    }
+
     /// The same panels, packed already.
     ///
     /// # Panics
@@ -134,7 +161,7 @@ impl<'a> Panels<'a> {
             "{packed:?}, not {shape:?} for {}",
             isa.name()
         );
-        self.packing = Some(Packing::Kept(&packed.data));
+        self.packing = Some(Packing::Kept(packed));
         self
     }
 
@@ -165,6 +192,21 @@ impl<'a> Panels<'a> {
         data
     }
 
+    /// All panels as [`winograd`] wants them: the windows are of `frames` times 3x3 pixels of so many channels.
+    pub(super) fn transformed(&self, isa: Isa, channels: usize, frames: usize) -> Transformed<'a> {
+        // SAFETY: panels are made for a set that is available.
+        let transform =
+            |packed: &[f32]| unsafe { winograd::weights(isa, packed, channels, frames) };
+        match &self.packing {
+            Some(Packing::Kept(packed)) => {
+                let transformed = &packed.transformed;
+                Transformed::Kept(transformed.get_or_init(|| transform(&packed.data)))
+            }
+            Some(Packing::Own(data)) => Transformed::Own(transform(data)),
+            None => Transformed::Own(transform(&self.pack())),
+        }
+    }
+
     /// Some rows of panel `idx` of `group`, packed into `scratch` if they are not yet.
     pub(super) fn rows<'b>(
         &'b self,
@@ -175,7 +217,7 @@ impl<'a> Panels<'a> {
     ) -> &'b [f32] {
         let packed = self.packing.as_ref().map(|packing| match packing {
             Packing::Own(data) => &data[..],
-            Packing::Kept(data) => data,
+            Packing::Kept(packed) => &packed.data[..],
         });
         if let Some(packed) = packed {
             let start = ((group * self.per_group + idx) * self.rows + rows.start) * self.width;

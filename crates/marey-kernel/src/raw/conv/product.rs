@@ -10,6 +10,7 @@ use super::blocking::{Blocking, SUM_LEN, SumPart, share_out, sum_parts};
 use super::dense::Padded;
 use super::pack::Panels;
 use super::window::{Band, Block, Window};
+use super::winograd;
 
 /// Where outputs lie: pixel `(n, t, h, w)` starts at `base + (n, t, h, w) . step`.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +89,15 @@ impl Product<'_> {
     /// The instruction set is available, and the placement keeps every pixel's columns, of all
     /// groups, inside `output`, apart from those of other pixels.
     pub(super) unsafe fn run(mut self, output: Shared<f32>) {
+        if winograd::suits(&self) {
+            let frames = self.window.offsets[0].len();
+            let weights = self
+                .panels
+                .transformed(self.isa, self.window.channels, frames);
+            // SAFETY: the caller's promise.
+            unsafe { winograd::run(&self, &weights, output) };
+            return;
+        }
         let run_len = self.window.run_len();
         let parts = sum_parts(self.window.len() / run_len, run_len, SUM_LEN);
         let whole = Blocking::whole(self.batch, self.grid).block(0);

@@ -312,10 +312,72 @@ fn scale_bias_and_activation_are_fused() {
 }
 
 #[test]
+fn many_3x3_windows_agree_with_the_reference() {
+    // Odd sizes, no padding and more than one needs, a stride over time, columns that are no multiple of a vector.
+    for case in [
+        shape(
+            [2, 3, 27, 31, 48],
+            [37, 3, 3, 3],
+            [1; 3],
+            [0, 1, 2],
+            [1; 3],
+            1,
+        ),
+        shape(
+            [1, 5, 30, 40, 64],
+            [32, 3, 3, 3],
+            [2, 1, 1],
+            [1, 1, 0],
+            [1; 3],
+            1,
+        ),
+        shape(
+            [2, 1, 33, 32, 128],
+            [40, 1, 3, 3],
+            [1; 3],
+            [0, 1, 1],
+            [1; 3],
+            1,
+        ),
+    ] {
+        check_type::<f32>(&case);
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_near_where_it_is_seen() {
+    let case = shape([1, 2, 32, 34, 64], [32, 2, 3, 3], [1; 3], [1; 3], [1; 3], 1);
+    let (h, w) = (32, 34);
+    let mut x = noise(case.x_len(), 1);
+    x[((h + 7) * w + 12) * 64 + 5] = f32::NAN;
+    let weights = noise(case.weights_len(), 2);
+    for isa in Isa::available() {
+        let mut y = vec![0.0; case.y_len()];
+        forward(
+            Sets::of(isa),
+            &case,
+            &x,
+            &weights[..],
+            Epilogue::default(),
+            &mut y,
+        );
+        for (pixel, values) in y.chunks_exact(32).enumerate() {
+            let (frame, row, column) = (pixel / (h * w), pixel / w % h, pixel % w);
+            let (sees_time, row, column) = (frame > 0, row.abs_diff(7), column.abs_diff(12));
+            let is_nan = values.iter().any(|value| value.is_nan());
+            let sees = sees_time && row.max(column) <= 1;
+            let is_near = sees_time && row.max(column) <= 2;
+            assert!(is_nan >= sees && is_nan <= is_near, "{isa:?} at {pixel}");
+        }
+    }
+}
+
+#[test]
 fn residuals_are_added_before_the_activation_and_kept_weights_are_those_given() {
     for case in [
         shape([2, 2, 7, 6, 50], [37, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1),
         shape([3, 1, 2, 2, 40], [80, 1, 1, 1], [1; 3], [0; 3], [1; 3], 1),
+        shape([1, 4, 13, 11, 48], [40, 3, 3, 3], [1; 3], [1; 3], [1; 3], 1),
         shape(
             [2, 1, 7, 6, 12],
             [36, 1, 3, 3],
