@@ -57,5 +57,6 @@ pub use ops::pool::{avg_pool3d, global_average, max_pool3d};
 pub use ops::scale::channel_scale;
 pub use ops::used::kernels_used;
 pub use raw::optimizer::{AdamWStep, SgdStep};
+pub use raw::parallel::in_pool;
 pub use raw::pool::{Divisor, Pool3dOptions};
 pub use raw::{Activation, Conv3dOptions, Conv3dShape, SumOrder, set_sum_order, sum_order};

@@ -4,6 +4,7 @@ use burn::{
     module::Module,
     tensor::{Tensor, activation::softmax},
 };
+use marey_kernel::in_pool;
 
 use crate::{
     Arch,
@@ -51,7 +52,7 @@ impl Model {
     /// # Panics
     /// As [`Model::forward`], and if the device cannot give back its results.
     pub fn scores(&self, clips: Tensor<5>) -> Vec<Vec<f32>> {
-        let scores = softmax(self.forward(clips), 1);
+        let scores = in_pool(|| softmax(self.forward(clips), 1));
         let num_classes = scores.dims()[1];
         let values = scores
             .into_data()

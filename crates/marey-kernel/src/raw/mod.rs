@@ -16,7 +16,7 @@ mod activation;
 mod convert;
 mod element;
 mod order;
-mod parallel;
+pub mod parallel;
 mod shape;
 mod simd;
 mod tile;

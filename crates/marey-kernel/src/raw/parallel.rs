@@ -31,6 +31,12 @@ pub(crate) fn for_each_task(num_tasks: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
+/// Calls `work` from a thread of the current rayon pool. Between its many short kernels it then needs no waking up, as a
+/// thread outside the pool does after each. Not for what waits for others.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 /// A pointer that tasks share; whoever makes one keeps the tasks' writes disjoint.
 pub(crate) struct Shared<T>(*mut T);
 
