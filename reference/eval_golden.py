@@ -19,9 +19,12 @@ import torch
 import torchmetrics
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import (
+    average_precision_score,
     balanced_accuracy_score,
     confusion_matrix,
+    matthews_corrcoef,
     precision_recall_fscore_support,
+    roc_auc_score,
     top_k_accuracy_score,
 )
 from torchmetrics.functional.classification import multiclass_recall
@@ -65,7 +68,46 @@ def figures(targets, predicted, top5, classes):
         "macro_recall": recall,
         "macro_f1": f1,
         "union_mean_recall": union_recall(targets, predicted, classes),
+        "mcc": float(matthews_corrcoef(targets, predicted)),
     }
+
+
+def ranked(targets, scores):
+    """Average precision and ROC AUC of each class in the truth against the rest, averaged; no AUC of one class."""
+    present = np.unique(targets)
+    found = {
+        "macro_average_precision": float(
+            np.mean([average_precision_score(targets == k, scores[:, k]) for k in present])
+        )
+    }
+    if len(present) > 1:
+        found["roc_auc"] = float(np.mean([roc_auc_score(targets == k, scores[:, k]) for k in present]))
+    return found
+
+
+def random_average_precision(positives, total):
+    """Bestgen 2015: the mean average precision of all orders."""
+    if total == 1:
+        return 1.0
+    harmonic = np.sum(1 / np.arange(1, total + 1))
+    return float(((positives - 1) / (total - 1) * (total - harmonic) + harmonic) / total)
+
+
+def baselines(targets, constant, constant_top5_value, train_counts, classes):
+    """Of the predictors that never look: the constant one, and for macro precision and F1 the strongest of it and two guesses."""
+    found = figures(targets, constant, constant_top5_value, classes)
+    present, counts = np.unique(targets, return_counts=True)
+    truth = counts / len(targets)
+    for guess in (train_counts / train_counts.sum(), np.full(classes, 1 / classes)):
+        guess = guess[present]
+        f1 = np.divide(2 * truth * guess, truth + guess)
+        found["macro_f1"] = max(found["macro_f1"], float(f1.mean()))
+        found["macro_precision"] = max(found["macro_precision"], float(np.where(guess > 0, truth, 0).mean()))
+    found["macro_average_precision"] = float(
+        np.mean([random_average_precision(count, len(targets)) for count in counts])
+    )
+    found["roc_auc"] = 0.5
+    return found
 
 
 def constant_top5(targets, train_counts):
@@ -73,21 +115,44 @@ def constant_top5(targets, train_counts):
     return float(np.mean(np.isin(targets, ranking)))
 
 
+def widened(value, draws, left_out, sizes):
+    """The furthest ends of the percentiles of draws, Student's t interval, and Wilson's at the effective number of items."""
+    low, high = np.percentile(draws, [2.5, 97.5])
+    units = sizes.sum() ** 2 / (sizes**2).sum()
+    bootstrap = np.var(draws) * units / (units - 1)
+    spread = np.sqrt(max(bootstrap, np.var(left_out) * (len(left_out) - 1)))
+    t = scipy.stats.t.ppf(0.975, units - 1)
+    if value in (0, 1):
+        n, t_wilson = units, scipy.stats.norm.ppf(0.975)
+    else:
+        n, t_wilson = value * (1 - value) / spread**2, t
+    centre = value + t_wilson**2 / (2 * n)
+    half = t_wilson * np.sqrt(value * (1 - value) / n + t_wilson**2 / (4 * n**2))
+    ends = [low, high, value - t * spread, value + t * spread]
+    ends += [(centre - half) / (1 + t_wilson**2 / n), (centre + half) / (1 + t_wilson**2 / n)]
+    return [max(0.0, float(min(ends))), min(1.0, float(max(ends)))]
+
+
 def bootstrap_f1(targets, predicted, groups, rng):
-    """Percentile interval of macro F1, drawing groups with replacement. Counts only, so that 20,000 draws are quick."""
+    """Interval of macro F1, drawing groups with replacement. Counts only, so that 20,000 draws are quick."""
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     classes = int(max(targets.max(), predicted.max())) + 1
     matrices = np.stack(
         [confusion_matrix(targets[m], predicted[m], labels=np.arange(classes)) for m in members]
     )
-    draws = []
-    for _ in range(BOOTSTRAP_DRAWS):
-        matrix = matrices[rng.integers(0, len(members), len(members))].sum(axis=0)
+
+    def macro_f1(matrix):
         true, guessed, correct = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
         both = true + guessed
         f1 = np.divide(2 * correct, both, out=np.zeros(classes), where=both > 0)
-        draws.append(f1[true > 0].mean())
-    return [float(x) for x in np.percentile(draws, [2.5, 97.5])]
+        return f1[true > 0].mean()
+
+    draws = [
+        macro_f1(matrices[rng.integers(0, len(members), len(members))].sum(axis=0)) for _ in range(BOOTSTRAP_DRAWS)
+    ]
+    left_out = [macro_f1(np.delete(matrices, unit, axis=0).sum(axis=0)) for unit in range(len(members))]
+    sizes = np.array([len(m) for m in members])
+    return widened(macro(targets, predicted, classes)[2], draws, left_out, sizes)
 
 
 def case(name, seed, items, classes, skill, truth, groups):
@@ -114,6 +179,7 @@ def case(name, seed, items, classes, skill, truth, groups):
     correct = int(np.sum(targets == predicted))
     wilson = scipy.stats.binomtest(correct, items).proportion_ci(method="wilson")
     expected = figures(targets, predicted, top_k(targets, scores / 16, 5), classes)
+    expected |= ranked(targets, scores)
     with np.errstate(all="ignore"):
         assert np.isclose(expected["mean_class_accuracy"], balanced_accuracy_score(targets, predicted))
     return {
@@ -130,7 +196,7 @@ def case(name, seed, items, classes, skill, truth, groups):
         "groups": group_of.tolist(),
         "scores_in_sixteenths": scores.tolist(),
         "figures": expected,
-        "baselines": figures(targets, constant, constant_top5_value, classes),
+        "baselines": baselines(targets, constant, constant_top5_value, train_counts, classes),
         "precision": precision.tolist(),
         "recall": recall.tolist(),
         "f1": f1.tolist(),

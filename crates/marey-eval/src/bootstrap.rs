@@ -56,15 +56,24 @@ pub(crate) enum UnitKind {
 
 impl Units {
     pub(crate) fn new(items: &[Scored], bootstrap: &Bootstrap) -> Result<Self, Error> {
+        let keys: Vec<(&str, Option<&str>)> = items
+            .iter()
+            .map(|item| (item.item.as_str(), item.group.as_deref()))
+            .collect();
+        Self::of(&keys, bootstrap)
+    }
+
+    /// The units of things with these unique names and these groups.
+    pub(crate) fn of(items: &[(&str, Option<&str>)], bootstrap: &Bootstrap) -> Result<Self, Error> {
         if bootstrap.draws < 2 {
             return Err(ErrorKind::Draws(bootstrap.draws).into());
         }
         // The first of the pair keeps a group "a" and a lone item "a" apart.
         let mut by_key: BTreeMap<(bool, &str), Vec<usize>> = BTreeMap::new();
-        for (idx, item) in items.iter().enumerate() {
-            let key = match &item.group {
-                Some(group) => (true, group.as_str()),
-                None => (false, item.item.as_str()),
+        for (idx, &(item, group)) in items.iter().enumerate() {
+            let key = match group {
+                Some(group) => (true, group),
+                None => (false, item),
             };
             by_key.entry(key).or_default().push(idx);
         }
@@ -78,7 +87,7 @@ impl Units {
             UnitKind::Groups => by_key.into_values().collect(),
             _ => {
                 let mut order: Vec<usize> = (0..items.len()).collect();
-                order.sort_by(|&a, &b| items[a].item.cmp(&items[b].item));
+                order.sort_by(|&a, &b| items[a].0.cmp(items[b].0));
                 order.into_iter().map(|idx| vec![idx]).collect()
             }
         };
@@ -95,6 +104,50 @@ impl Units {
     /// Number of units in each draw.
     pub(crate) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// Number of units of equal size that say as much: Kish's `(Σ size)² / Σ size²`.
+    pub(crate) fn effective(&self) -> f64 {
+        self.effective_of(&|_| true)
+    }
+
+    /// As [`Units::effective`], for the items that count only; 0 where none does.
+    fn effective_of(&self, counts: &dyn Fn(usize) -> bool) -> f64 {
+        let size = |members: &Vec<usize>| members.iter().filter(|&&idx| counts(idx)).count() as f64;
+        let sizes: Vec<f64> = self.members.iter().map(size).collect();
+        let squares: f64 = sizes.iter().map(|size| size * size).sum();
+        match squares > 0.0 {
+            true => sizes.iter().sum::<f64>().powi(2) / squares,
+            false => 0.0,
+        }
+    }
+
+    /// Number of units that say as much about the difference of two sides, by Welch and Satterthwaite: hardly more than the side with
+    /// fewer units has. Two cameras with events and fifty without are little evidence for an area under a ROC curve.
+    pub(crate) fn effective_of_sides(&self, is_first: &dyn Fn(usize) -> bool) -> f64 {
+        let sides = [
+            self.effective_of(is_first),
+            self.effective_of(&|idx| !is_first(idx)),
+        ];
+        if sides.iter().any(|&units| units <= 1.0) {
+            return 1.0;
+        }
+        let variance: f64 = sides.iter().map(|units| 1.0 / units).sum();
+        let uncertainty: f64 = sides
+            .iter()
+            .map(|units| 1.0 / (units * units * (units - 1.0)))
+            .sum();
+        1.0 + variance * variance / uncertainty
+    }
+
+    /// Calls `visit` once a unit with weights of 1, and 0 for the items of that unit.
+    pub(crate) fn without_each(&self, mut visit: impl FnMut(&[u32])) {
+        let mut weights = vec![1_u32; self.num_items];
+        for members in &self.members {
+            members.iter().for_each(|&idx| weights[idx] = 0);
+            visit(&weights);
+            members.iter().for_each(|&idx| weights[idx] = 1);
+        }
     }
 
     pub(crate) fn method(&self) -> IntervalMethod {
@@ -179,6 +232,31 @@ mod tests {
             let found = units(&items, 0);
             assert_eq!((&found.kind, found.len()), (&kind, len), "{items:?}");
         }
+    }
+
+    #[test]
+    fn the_smaller_side_decides() {
+        let items: Vec<Scored> = (0..40)
+            .map(|i| item(&format!("{i:02}"), Some(&format!("group {}", i / 2))))
+            .collect();
+        let found = units(&items, 0);
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}");
+        close(found.effective(), 20.0);
+        // Ten groups on each side: Welch's 18 degrees of freedom.
+        close(found.effective_of_sides(&|idx| idx < 20), 19.0);
+        // One group on a side says nothing; two say little.
+        close(found.effective_of_sides(&|idx| idx < 2), 1.0);
+        assert!(found.effective_of_sides(&|idx| idx < 4) < 2.5);
+        // One group of 21 items and 19 of one: (21 + 19)² / (21² + 19).
+        let uneven: Vec<Scored> = (0..40)
+            .map(|i| {
+                item(
+                    &format!("{i:02}"),
+                    Some(&format!("group {:02}", i.max(20) - 20)),
+                )
+            })
+            .collect();
+        close(units(&uneven, 0).effective(), 1600.0 / 460.0);
     }
 
     #[test]

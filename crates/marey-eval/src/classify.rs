@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::Trivial;
 use crate::bootstrap::{UnitKind, Units};
-use crate::counts::{Counts, Metric, Outcome};
-use crate::interval::bootstrap_or_wilson;
+use crate::counts::{Counts, Outcome};
+use crate::draws::{Described, Draws};
+use crate::evaluator::Evaluator;
+use crate::groups::{GroupFigures, worst_groups_first};
+use crate::metric::Metric;
 use crate::warnings::{Evidence, warnings};
-use crate::{
-    Baseline, Bootstrap, ClassFigures, Comparison, Error, ErrorKind, Estimate, Figure, Interval,
-    IntervalMethod, percentile_interval, wilson,
-};
+use crate::{Bootstrap, ClassFigures, Comparison, Error, ErrorKind, Estimate, Figure, wilson};
 
 /// Most confident mistakes kept in a [`Classification`].
 const MAX_MISTAKES: usize = 100;
@@ -56,7 +57,9 @@ pub struct Classification {
     pub num_items: usize,
     /// Number of groups, where the items have any; an item without one counts as a group.
     pub num_groups: Option<usize>,
-    /// `top1`, `top5`, `mean_class_accuracy`, `macro_precision`, `macro_recall`, `macro_f1`, `union_mean_recall`.
+    /// `top1`, `top5`, `mean_class_accuracy`, `macro_precision`, `macro_recall`, `macro_f1`, `union_mean_recall`, `mcc`,
+    /// `macro_average_precision`; `roc_auc` where the items are of several classes; `ece` and `brier` where scores are
+    /// probabilities.
     pub figures: Vec<Figure>,
     /// One entry a class, in index order.
     pub per_class: Vec<ClassFigures>,
@@ -64,6 +67,9 @@ pub struct Classification {
     pub confusion: Vec<Vec<u64>>,
     /// Index of the class that the majority baseline always answers.
     pub majority_class: usize,
+    /// Accuracy in every group, the worst first; empty where no item has a group.
+    #[serde(default)]
+    pub groups: Vec<GroupFigures>,
     /// The same figures beside further baselines, such as the same budget on single frames; filled by the caller from
     /// [`compare`](crate::compare).
     pub comparisons: Vec<Comparison>,
@@ -82,12 +88,12 @@ impl Classification {
     }
 }
 
-/// Judges `items` against the truth and against the constant predictor that knows only the training labels.
+/// Judges `items` against the truth and against predictors that know only the training labels.
 ///
 /// - `train_counts`: training items of each class; empty (or all 0) when unknown, then the baseline is the most frequent class
 ///   of `items` itself, which is the harder one, and a warning says so.
 /// - Top-1 and top-5 have Wilson's interval, and beside it the group bootstrap's where items share groups; precision and recall
-///   of a class have Wilson's; the rest have percentiles of `bootstrap`, drawn by group, or Wilson's where every draw is 0 or 1.
+///   of a class have Wilson's; the rest have percentiles of `bootstrap`, drawn by group and widened where the groups are few.
 ///
 /// # Errors
 /// No items, fewer than 2 classes, counts or scores that do not match the classes, a target out of range, a score that is not
@@ -98,20 +104,14 @@ pub fn classify(
     items: &[Scored],
     bootstrap: &Bootstrap,
 ) -> Result<Classification, Error> {
-    if !train_counts.is_empty() && train_counts.len() != classes.len() {
-        let (counts, classes) = (train_counts.len(), classes.len());
-        return Err(ErrorKind::TrainCounts { counts, classes }.into());
-    }
+    check_train_counts(classes, train_counts)?;
     check_items(classes.len(), items)?;
     let units = Units::new(items, bootstrap)?;
     let (unit_kind, num_units) = (units.kind.clone(), units.len());
-    let outcomes = outcomes_of(items);
-    let judged = Judged::new(classes, train_counts, &outcomes, units);
-    let figures: Vec<Figure> = Metric::ALL
-        .iter()
-        .enumerate()
-        .map(|(idx, &metric)| judged.figure(idx, metric))
-        .collect();
+    let evaluator = Evaluator::new(items);
+    let outcomes = &evaluator.outcomes;
+    let judged = Judged::new(classes, train_counts, &evaluator, units);
+    let figures = judged.figures();
     let per_class: Vec<ClassFigures> = classes
         .iter()
         .enumerate()
@@ -119,13 +119,14 @@ pub fn classify(
         .collect();
     let warnings = warnings(&Evidence {
         items,
-        outcomes: &outcomes,
+        outcomes,
+        has_probabilities: evaluator.has_probabilities(),
         figures: &figures,
         per_class: &per_class,
         unit_kind: &unit_kind,
         num_units,
     });
-    let mut mistakes = mistakes(classes, items, &outcomes);
+    let mut mistakes = mistakes(classes, items, outcomes);
     let num_mistakes = mistakes.len();
     mistakes.truncate(MAX_MISTAKES);
     Ok(Classification {
@@ -138,13 +139,68 @@ pub fn classify(
         },
         figures,
         per_class,
-        confusion: confusion(classes.len(), &outcomes),
-        majority_class: judged.majority.ranking[0],
+        confusion: confusion(classes.len(), outcomes),
+        groups: worst_groups_first(items, outcomes, judged.trivial.ranking[0]),
+        majority_class: judged.trivial.ranking[0],
         comparisons: Vec::new(),
         num_mistakes,
         mistakes,
         warnings,
     })
+}
+
+/// Judges whether the scores of `items` are the probabilities they claim to be: `ece`, `brier` and `nll`. To be compared before and
+/// after a [`Calibration`](crate::Calibration), on a split that it was not fitted on.
+///
+/// # Errors
+/// As [`classify`]; scores that are no distribution over the classes.
+pub fn judge_probabilities(
+    classes: &[String],
+    train_counts: &[usize],
+    items: &[Scored],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Figure>, Error> {
+    check_train_counts(classes, train_counts)?;
+    check_items(classes.len(), items)?;
+    let evaluator = Evaluator::new(items);
+    if !evaluator.has_probabilities() {
+        return Err(ErrorKind::NotProbabilities.into());
+    }
+    let counts = evaluator.measure(&vec![1; items.len()]).counts;
+    let trivial = Trivial::new(classes, train_counts, &counts);
+    let units = Units::new(items, bootstrap)?;
+    let draws = Draws::collect(units, items.len(), &mut |weights| {
+        let measured = evaluator.measure(weights);
+        let values = Metric::CALIBRATION.map(|metric| measured.value(metric));
+        let baselines = Metric::CALIBRATION.map(|metric| trivial.value(metric, &measured.counts));
+        [values, baselines].concat()
+    });
+    let figure = |(idx, &metric): (usize, &Metric)| {
+        let columns = [idx, Metric::CALIBRATION.len() + idx];
+        draws.figure(columns, described(metric, &counts, &trivial))
+    };
+    let metrics = Metric::CALIBRATION.iter().enumerate();
+    Ok(metrics.filter_map(figure).collect())
+}
+
+fn check_train_counts(classes: &[String], train_counts: &[usize]) -> Result<(), Error> {
+    if !train_counts.is_empty() && train_counts.len() != classes.len() {
+        let (counts, classes) = (train_counts.len(), classes.len());
+        return Err(ErrorKind::TrainCounts { counts, classes }.into());
+    }
+    Ok(())
+}
+
+fn described(metric: Metric, counts: &Counts, trivial: &Trivial<'_>) -> Described {
+    Described {
+        name: metric.name(),
+        title: metric.title(),
+        definition: metric.definition().to_owned(),
+        scale: metric.scale(),
+        support: counts.total() as usize,
+        successes: counts.successes(metric),
+        baseline: trivial.name(metric),
+    }
 }
 
 /// Refuses what no figure can be made of.
@@ -188,111 +244,54 @@ pub(crate) fn check_items(num_classes: usize, items: &[Scored]) -> Result<(), Er
     Ok(())
 }
 
-/// What was predicted for each item.
-pub(crate) fn outcomes_of(items: &[Scored]) -> Vec<Outcome> {
-    items
-        .iter()
-        .map(|item| Outcome::from_scores(item.target, &item.scores))
-        .collect()
-}
-
-/// The predictor that knows the label counts and nothing else.
-struct Majority<'a> {
-    /// Classes by falling count, then by index.
-    ranking: Vec<usize>,
-    best: &'a str,
-    /// The training counts, when known.
-    train_counts: Option<&'a [usize]>,
-}
-
-impl<'a> Majority<'a> {
-    fn new(classes: &'a [String], train_counts: &'a [usize], counts: &Counts) -> Self {
-        let train_counts = train_counts
-            .iter()
-            .any(|&count| count > 0)
-            .then_some(train_counts);
-        let count = |class: usize| match train_counts {
-            Some(train_counts) => train_counts[class] as u64,
-            None => counts.support[class],
-        };
-        let mut ranking: Vec<usize> = (0..classes.len()).collect();
-        ranking.sort_by_key(|&class| (std::cmp::Reverse(count(class)), class));
-        let best = &classes[ranking[0]];
-        Self {
-            ranking,
-            best,
-            train_counts,
-        }
-    }
-
-    fn name_for(&self, metric: Metric) -> String {
-        let of = match self.train_counts {
-            Some(_) => "in training",
-            None => "of this set",
-        };
-        match metric {
-            Metric::Top5 => format!("always the 5 most frequent classes {of}"),
-            _ => format!("always {:?}, the most frequent class {of}", self.best),
-        }
-    }
-}
-
-/// A model's sums beside those of the constant predictor, and the bootstrap of the former.
+/// A model's numbers beside those of the trivial predictors, for the whole set and for every draw.
 struct Judged<'a> {
     counts: Counts,
     constant: Counts,
-    majority: Majority<'a>,
-    intervals: Intervals,
+    trivial: Trivial<'a>,
+    draws: Draws,
 }
+
+/// Columns of [`Judged::draws`]: the figures, their baselines, then the F1 of every class.
+const NUM_METRICS: usize = Metric::REPORTED.len();
 
 impl<'a> Judged<'a> {
     fn new(
         classes: &'a [String],
         train_counts: &'a [usize],
-        outcomes: &[Outcome],
+        evaluator: &Evaluator,
         units: Units,
     ) -> Self {
-        let num_classes = classes.len();
-        let counts = Counts::of(num_classes, outcomes.iter().copied());
-        let majority = Majority::new(classes, train_counts, &counts);
-        let constant = outcomes
-            .iter()
-            .map(|outcome| Outcome::of_constant(outcome.target, &majority.ranking));
-        let constant = Counts::of(num_classes, constant);
-        let intervals = Intervals::draw(units, num_classes, outcomes);
+        let num_items = evaluator.outcomes.len();
+        let counts = evaluator.measure(&vec![1; num_items]).counts;
+        let trivial = Trivial::new(classes, train_counts, &counts);
+        let units_of_auc = evaluator.units_of_auc(&units);
+        let draws = Draws::collect(units, num_items, &mut |weights| {
+            let measured = evaluator.measure(weights);
+            let values = Metric::REPORTED.map(|metric| measured.value(metric));
+            let baselines = Metric::REPORTED.map(|metric| trivial.value(metric, &measured.counts));
+            let f1 = (0..classes.len()).map(|class| Some(measured.counts.f1(class)));
+            values.into_iter().chain(baselines).chain(f1).collect()
+        });
+        let draws = draws.resting_on(units_of_auc, &[Metric::ROC_AUC_IDX]);
         Self {
+            constant: counts.of_constant(&trivial.ranking),
             counts,
-            constant,
-            majority,
-            intervals,
+            trivial,
+            draws,
         }
     }
 
-    /// The figure at `idx` of [`Metric::ALL`].
-    fn figure(&self, idx: usize, metric: Metric) -> Figure {
-        let num_items = self.counts.total();
-        let value = self.counts.measure(metric);
-        let bootstrapped = bootstrap_or_wilson(value, self.intervals.metrics[idx], num_items);
-        let (interval, group_interval) = if metric.is_proportion() {
-            let is_by_group = bootstrapped.method.is_by_group();
-            let wilson = wilson(self.counts.successes(metric), num_items);
-            (wilson, is_by_group.then_some(bootstrapped))
-        } else {
-            (bootstrapped, None)
+    fn figures(&self) -> Vec<Figure> {
+        let figure = |(idx, &metric): (usize, &Metric)| {
+            let of = described(metric, &self.counts, &self.trivial);
+            self.draws.figure([idx, NUM_METRICS + idx], of)
         };
-        Figure {
-            name: metric.name().to_owned(),
-            title: metric.title().to_owned(),
-            definition: metric.definition().to_owned(),
-            value,
-            interval,
-            group_interval,
-            support: num_items as usize,
-            baseline: Baseline {
-                name: self.majority.name_for(metric),
-                value: self.constant.measure(metric),
-            },
-        }
+        Metric::REPORTED
+            .iter()
+            .enumerate()
+            .filter_map(figure)
+            .collect()
     }
 
     fn class_figures(&self, class: usize, name: &str) -> ClassFigures {
@@ -305,43 +304,21 @@ impl<'a> Judged<'a> {
             support: support as usize,
             baseline: measure(&self.constant, class),
         };
-        let f1_interval = bootstrap_or_wilson(counts.f1(class), self.intervals.f1[class], support);
+        let f1_interval = match support {
+            0 => wilson(0, 0),
+            _ => self
+                .draws
+                .interval(2 * NUM_METRICS + class, [0.0, 1.0])
+                .expect("F1 is defined in every draw"),
+        };
         ClassFigures {
             name: name.to_owned(),
             support: support as usize,
-            train_support: self.majority.train_counts.map(|counts| counts[class]),
+            train_support: self.trivial.train_counts.map(|counts| counts[class]),
             predicted: predicted as usize,
             precision: estimate(Counts::precision, wilson(correct, predicted), predicted),
             recall: estimate(Counts::recall, wilson(correct, support), support),
             f1: estimate(Counts::f1, f1_interval, support),
-        }
-    }
-}
-
-/// Bootstrap intervals of every metric and of every class's F1.
-struct Intervals {
-    metrics: Vec<Interval>,
-    f1: Vec<Interval>,
-}
-
-impl Intervals {
-    fn draw(units: Units, num_classes: usize, outcomes: &[Outcome]) -> Self {
-        let method: IntervalMethod = units.method();
-        let mut metrics = vec![Vec::new(); Metric::ALL.len()];
-        let mut f1 = vec![Vec::new(); num_classes];
-        units.for_each_draw(|weights| {
-            let counts = Counts::weighted(num_classes, outcomes, weights);
-            for (draws, &metric) in metrics.iter_mut().zip(&Metric::ALL) {
-                draws.push(counts.measure(metric));
-            }
-            for (class, draws) in f1.iter_mut().enumerate() {
-                draws.push(counts.f1(class));
-            }
-        });
-        let interval = |draws: &mut Vec<f64>| percentile_interval(draws, method);
-        Self {
-            metrics: metrics.iter_mut().map(interval).collect(),
-            f1: f1.iter_mut().map(interval).collect(),
         }
     }
 }

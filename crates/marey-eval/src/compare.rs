@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Units;
-use crate::classify::{check_items, outcomes_of};
-use crate::counts::{Counts, Metric};
-use crate::interval::bootstrap_or_wilson;
-use crate::{Bootstrap, Error, ErrorKind, Interval, Scored, percentile_interval};
+use crate::classify::check_items;
+use crate::draws::Draws;
+use crate::evaluator::Evaluator;
+use crate::metric::Metric;
+use crate::{Bootstrap, Error, ErrorKind, Interval, Mcnemar, Scale, Scored, mcnemar};
 
 /// A model beside a baseline that somebody trained or wrote, such as the same budget on single frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,8 +19,11 @@ pub struct Comparison {
     pub name: String,
     /// Number of items, the same for both.
     pub support: usize,
-    /// One entry a figure.
+    /// One entry a figure that is defined for both.
     pub differences: Vec<Difference>,
+    /// Whether one of the two is right more often, item by item. `None` in reports of older programs.
+    #[serde(default)]
+    pub mcnemar: Option<Mcnemar>,
 }
 
 /// One figure of a [`Comparison`].
@@ -29,13 +33,16 @@ pub struct Difference {
     pub figure: String,
     /// Name of the figure for people.
     pub title: String,
+    /// Its range, its unit and which way is better.
+    #[serde(default)]
+    pub scale: Scale,
     /// The model's value.
     pub model: f64,
     /// The baseline's value.
     pub baseline: f64,
     /// Bootstrap interval of the baseline's value.
     pub baseline_interval: Interval,
-    /// `model - baseline`, in -1..=1.
+    /// `model - baseline`.
     pub difference: f64,
     /// Bootstrap interval of the difference. Both predictors see the same drawn items, so it is narrower than the two intervals
     /// suggest.
@@ -56,43 +63,51 @@ pub fn compare(
     check_items(num_classes, items)?;
     check_items(num_classes, baseline)?;
     let paired = paired(name, items, baseline)?;
-    let (model, other) = (outcomes_of(items), outcomes_of(&paired));
+    let [model, other] = [Evaluator::new(items), Evaluator::new(&paired)];
     let units = Units::new(items, bootstrap)?;
-    let method = units.method();
-    let mut other_draws = vec![Vec::new(); Metric::ALL.len()];
-    let mut difference_draws = vec![Vec::new(); Metric::ALL.len()];
-    units.for_each_draw(|weights| {
-        let model = Counts::weighted(num_classes, &model, weights);
-        let other = Counts::weighted(num_classes, &other, weights);
-        for (idx, &metric) in Metric::ALL.iter().enumerate() {
-            let value = other.measure(metric);
-            other_draws[idx].push(value);
-            difference_draws[idx].push(model.measure(metric) - value);
-        }
+    let units_of_auc = model.units_of_auc(&units);
+    // Columns: the model's figures, then the other's.
+    let draws = Draws::collect(units, items.len(), &mut |weights| {
+        let measured = [model.measure(weights), other.measure(weights)];
+        measured
+            .iter()
+            .flat_map(|measured| Metric::REPORTED.map(|metric| measured.value(metric)))
+            .collect()
     });
-    let model = Counts::of(num_classes, model);
-    let other = Counts::of(num_classes, other);
-    let differences = Metric::ALL
-        .iter()
-        .zip(other_draws.iter_mut().zip(&mut difference_draws))
-        .map(|(&metric, (other_draws, difference_draws))| Difference {
+    let auc = [
+        Metric::ROC_AUC_IDX,
+        Metric::REPORTED.len() + Metric::ROC_AUC_IDX,
+    ];
+    let draws = draws.resting_on(units_of_auc, &auc);
+    let difference = |(idx, &metric): (usize, &Metric)| {
+        let columns = [idx, Metric::REPORTED.len() + idx];
+        let [model, baseline] = [draws.value(columns[0])?, draws.value(columns[1])?];
+        Some(Difference {
             figure: metric.name().to_owned(),
             title: metric.title().to_owned(),
-            model: model.measure(metric),
-            baseline: other.measure(metric),
-            baseline_interval: bootstrap_or_wilson(
-                other.measure(metric),
-                percentile_interval(other_draws, method),
-                items.len() as u64,
-            ),
-            difference: model.measure(metric) - other.measure(metric),
-            interval: percentile_interval(difference_draws, method),
+            scale: metric.scale(),
+            model,
+            baseline,
+            baseline_interval: draws.interval(columns[1], metric.scale().range())?,
+            difference: model - baseline,
+            interval: draws.difference(columns)?,
         })
-        .collect();
+    };
+    let is_right = |evaluator: &Evaluator| -> Vec<bool> {
+        let outcomes = evaluator.outcomes.iter();
+        outcomes
+            .map(|outcome| outcome.predicted == outcome.target)
+            .collect()
+    };
     Ok(Comparison {
         name: name.to_owned(),
         support: items.len(),
-        differences,
+        differences: Metric::REPORTED
+            .iter()
+            .enumerate()
+            .filter_map(difference)
+            .collect(),
+        mcnemar: Some(mcnemar(&is_right(&model), &is_right(&other))?),
     })
 }
 

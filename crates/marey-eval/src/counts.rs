@@ -1,4 +1,6 @@
-//! The sums every figure of a classifier is made of.
+//! The sums that the figures of a classifier's decisions are made of.
+
+use crate::metric::Metric;
 
 /// What a predictor did with one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,95 +28,6 @@ impl Outcome {
             target,
             predicted,
             in_top5: rank < 5,
-        }
-    }
-
-    /// The outcome of always giving the same ranking, best class first.
-    pub(crate) fn of_constant(target: usize, ranking: &[usize]) -> Self {
-        let in_top5 = ranking.iter().take(5).any(|&class| class == target);
-        Self {
-            target,
-            predicted: ranking[0],
-            in_top5,
-        }
-    }
-}
-
-/// A figure of a classifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Metric {
-    Top1,
-    Top5,
-    MeanClassAccuracy,
-    MacroPrecision,
-    MacroRecall,
-    MacroF1,
-    UnionMeanRecall,
-}
-
-impl Metric {
-    /// In the order of reports.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Top1,
-        Self::Top5,
-        Self::MeanClassAccuracy,
-        Self::MacroPrecision,
-        Self::MacroRecall,
-        Self::MacroF1,
-        Self::UnionMeanRecall,
-    ];
-
-    /// Whether it is a share of items, so that Wilson's interval applies.
-    pub(crate) fn is_proportion(self) -> bool {
-        matches!(self, Self::Top1 | Self::Top5)
-    }
-
-    /// Its name in files.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Top5 => "top5",
-            Self::MeanClassAccuracy => "mean_class_accuracy",
-            Self::MacroPrecision => "macro_precision",
-            Self::MacroRecall => "macro_recall",
-            Self::MacroF1 => "macro_f1",
-            Self::UnionMeanRecall => "union_mean_recall",
-        }
-    }
-
-    /// Its name for people.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Top1 => "top-1 accuracy",
-            Self::Top5 => "top-5 accuracy",
-            Self::MeanClassAccuracy => "mean class accuracy",
-            Self::MacroPrecision => "macro precision",
-            Self::MacroRecall => "macro recall",
-            Self::MacroF1 => "macro F1",
-            Self::UnionMeanRecall => "mean recall over the union",
-        }
-    }
-
-    pub(crate) fn definition(self) -> &'static str {
-        match self {
-            Self::Top1 => "share of items whose best-scored class is the true one",
-            Self::Top5 => "share of items whose true class is among the five best-scored",
-            Self::MeanClassAccuracy => {
-                "mean over the classes present in the truth of the share of their items that were \
-                 recognised; also called balanced accuracy, and the same number as macro recall"
-            }
-            Self::MacroPrecision => {
-                "mean of precision over the classes present in the truth; 0 for a class that was \
-                 never predicted"
-            }
-            Self::MacroRecall => "mean of recall over the classes present in the truth",
-            Self::MacroF1 => {
-                "mean over the classes present in the truth of F1 = 2 TP / (true + predicted items)"
-            }
-            Self::UnionMeanRecall => {
-                "mean of recall over the classes present in the truth or in the predictions; one \
-                 that was predicted and is not in the truth counts 0 (mmaction2's acc/mean1)"
-            }
         }
     }
 }
@@ -149,6 +62,7 @@ impl Counts {
     }
 
     /// Counts each of `outcomes` once.
+    #[cfg(test)]
     pub(crate) fn of(num_classes: usize, outcomes: impl IntoIterator<Item = Outcome>) -> Self {
         let mut counts = Self::new(num_classes);
         for outcome in outcomes {
@@ -172,12 +86,27 @@ impl Counts {
         self.support.iter().sum()
     }
 
-    /// The numerator of a metric that is a share of items.
-    pub(crate) fn successes(&self, metric: Metric) -> u64 {
+    /// The numerator of a figure that is a share of items.
+    pub(crate) fn successes(&self, metric: Metric) -> Option<u64> {
         match metric {
-            Metric::Top5 => self.top5,
-            _ => self.correct.iter().sum(),
+            Metric::Top1 => Some(self.correct.iter().sum()),
+            Metric::Top5 => Some(self.top5),
+            _ => None,
         }
+    }
+
+    /// What the predictor that always gives `ranking`, best class first, gets on the same items.
+    pub(crate) fn of_constant(&self, ranking: &[usize]) -> Self {
+        let mut constant = Self::new(self.support.len());
+        constant.support.clone_from(&self.support);
+        constant.predicted[ranking[0]] = self.total();
+        constant.correct[ranking[0]] = self.support[ranking[0]];
+        constant.top5 = ranking
+            .iter()
+            .take(5)
+            .map(|&class| self.support[class])
+            .sum();
+        constant
     }
 
     pub(crate) fn precision(&self, class: usize) -> f64 {
@@ -195,12 +124,14 @@ impl Counts {
         )
     }
 
-    pub(crate) fn measure(&self, metric: Metric) -> f64 {
+    /// A figure that is made of decisions; `None` for those that are made of scores.
+    pub(crate) fn measure(&self, metric: Metric) -> Option<f64> {
         let present = |class: &usize| self.support[*class] > 0;
         let in_union = |class: &usize| self.support[*class] + self.predicted[*class] > 0;
         let classes = 0..self.support.len();
-        match metric {
-            Metric::Top1 | Metric::Top5 => ratio(self.successes(metric), self.total()),
+        Some(match metric {
+            Metric::Top1 => ratio(self.correct.iter().sum(), self.total()),
+            Metric::Top5 => ratio(self.top5, self.total()),
             Metric::MeanClassAccuracy | Metric::MacroRecall => {
                 mean(classes.filter(present).map(|class| self.recall(class)))
             }
@@ -211,7 +142,30 @@ impl Counts {
             Metric::UnionMeanRecall => {
                 mean(classes.filter(in_union).map(|class| self.recall(class)))
             }
+            Metric::Mcc => self.mcc(),
+            Metric::MacroAveragePrecision
+            | Metric::RocAuc
+            | Metric::Ece
+            | Metric::Brier
+            | Metric::Nll => return None,
+        })
+    }
+
+    /// Gorodkin's R_K, which is Matthews' for two classes. Gorodkin, Computational Biology and Chemistry 28 (2004), pp. 367-374.
+    fn mcc(&self) -> f64 {
+        let total = self.total() as f64;
+        let dot = |a: &[u64], b: &[u64]| -> f64 {
+            a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum()
+        };
+        let correct = self.correct.iter().sum::<u64>() as f64;
+        let both = correct * total - dot(&self.support, &self.predicted);
+        let truth = total * total - dot(&self.support, &self.support);
+        let predicted = total * total - dot(&self.predicted, &self.predicted);
+        if truth == 0.0 || predicted == 0.0 {
+            return 0.0;
         }
+        // Rounding may pass the ends by an ulp.
+        (both / (truth * predicted).sqrt()).clamp(-1.0, 1.0)
     }
 }
 
@@ -224,7 +178,8 @@ fn ratio(numerator: u64, denominator: u64) -> f64 {
     }
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
+/// The mean, and 0 of nothing.
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), value| (sum + value, count + 1));
     if count == 0 { 0.0 } else { sum / count as f64 }
 }
@@ -270,10 +225,12 @@ mod tests {
             (Metric::UnionMeanRecall, 0.5),
             (Metric::MacroPrecision, 1.0),
             (Metric::MacroF1, (2.0 / 3.0 + 1.0) / 2.0),
+            // (3 * 4 - 2 * 1 - 2 * 2) / sqrt((16 - 8) * (16 - 6))
+            (Metric::Mcc, 6.0 / 80_f64.sqrt()),
         ];
         for (metric, expected) in cases {
             assert!(
-                (counts.measure(metric) - expected).abs() < 1e-12,
+                (counts.measure(metric).expect("of decisions") - expected).abs() < 1e-12,
                 "{metric:?}"
             );
         }
@@ -293,11 +250,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_figure_is_a_share(outcomes in outcomes()) {
+        fn every_figure_is_in_its_range(outcomes in outcomes()) {
             let counts = Counts::of(7, outcomes);
-            for metric in Metric::ALL {
-                let value = counts.measure(metric);
-                prop_assert!((0.0..=1.0).contains(&value), "{metric:?} {value}");
+            for metric in Metric::REPORTED {
+                if let Some(value) = counts.measure(metric) {
+                    let [low, high] = metric.scale().range();
+                    prop_assert!((low..=high).contains(&value), "{metric:?} {value}");
+                }
             }
             prop_assert!(counts.measure(Metric::Top1) <= counts.measure(Metric::Top5));
             prop_assert!(counts.measure(Metric::UnionMeanRecall) <= counts.measure(Metric::MacroRecall));
@@ -321,7 +280,8 @@ mod tests {
             let target = target.index(scores.len());
             let mut order: Vec<usize> = (0..scores.len()).collect();
             order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a])); // stable
-            prop_assert_eq!(Outcome::from_scores(target, &scores), Outcome::of_constant(target, &order));
+            let counts = Counts::of(scores.len(), [Outcome::from_scores(target, &scores)]);
+            prop_assert_eq!(counts.of_constant(&order), counts);
         }
     }
 }

@@ -95,6 +95,91 @@ pub enum ErrorKind {
         /// The item.
         item: String,
     },
+    /// Labels and scores do not belong together.
+    #[error("{labels} labels and {scores} scores; give one of each for every item")]
+    Lengths {
+        /// Number of labels.
+        labels: usize,
+        /// Number of scores.
+        scores: usize,
+    },
+    /// A score that is NaN or infinite.
+    #[error(
+        "the score at position {0} is not finite; the model's output overflowed or its weights are broken"
+    )]
+    ScoreAt(usize),
+    /// A confidence that is no probability.
+    #[error(
+        "the confidence at position {0} is not in 0..=1; give probabilities, after softmax or sigmoid"
+    )]
+    Confidence(usize),
+    /// A figure of two sides with one of them missing.
+    #[error("no {0} item; this figure needs positive and negative ones")]
+    OneSided(&'static str),
+    /// Something was to be chosen on a split that must not choose.
+    #[error(
+        "the split is {0:?}; thresholds and calibrations are chosen on \"validation\", so that the test split stays unseen"
+    )]
+    NotValidation(String),
+    /// Logits that give no scores.
+    #[error(
+        "no logits, or one that is not finite; the model's output overflowed or its weights are broken"
+    )]
+    Logits,
+    /// A temperature that logits cannot be divided by.
+    #[error("the temperature is {0}; it must be above 0 and finite")]
+    Temperature(f64),
+    /// A class that is not in the list.
+    #[error("class {class} is not among the {classes} classes (0 to {})", classes - 1)]
+    NoClass {
+        /// Index of the class.
+        class: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A share outside its range.
+    #[error("{0} is no share; give a number in 0..=1")]
+    NoShare(f64),
+    /// A cost that cannot be weighed.
+    #[error("the cost is {0}; it must be 0 or more, and finite")]
+    Cost(f64),
+    /// Pairs of classes that do not match the two heads, or none that can occur.
+    #[error("the valid pairs must have {} rows of {} entries, one of them true at least", classes[0], classes[1])]
+    Pairs {
+        /// Number of classes of each head.
+        classes: [usize; 2],
+    },
+    /// Too few points for a learning curve.
+    #[error("{0} different numbers of training items; a learning curve needs at least 3")]
+    FewPoints(usize),
+    /// A point that no learning curve has.
+    #[error(
+        "the point at position {0} has no items, an error outside 0..=1, or a standard error that is negative or not finite"
+    )]
+    LearningPoint(usize),
+    /// An overlap that no event can have.
+    #[error("the overlap is {0}; it must be above 0 and at most 1")]
+    Overlap(f64),
+    /// A stream that was watched for no time.
+    #[error("stream {stream:?} was watched for no time, so nothing can be counted per hour")]
+    NotWatched {
+        /// The stream.
+        stream: String,
+    },
+    /// A box that is none.
+    #[error("picture {picture:?} has a box without area, or with an edge that is not finite")]
+    Rectangle {
+        /// The picture.
+        picture: String,
+    },
+    /// Scores that are no distribution over the classes.
+    #[error(
+        "the scores of an item do not sum to 1, or one is not in 0..=1; give scores after softmax"
+    )]
+    NotProbabilities,
+    /// A reliability diagram without bars.
+    #[error("0 bins; use 10 or 15")]
+    NoBins,
     /// One item was scored twice: counting it twice would narrow the interval without reason.
     #[error("item {item:?} appears twice; average the scores of its views first")]
     Duplicate {

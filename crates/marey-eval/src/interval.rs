@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::distribution::student_t;
+
 /// The 97.5 % quantile of the normal distribution: all intervals here are 95 % intervals.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -34,16 +36,19 @@ impl Interval {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum IntervalMethod {
     /// Wilson's score interval of a proportion. It takes the items as independent of each other. It also stands in for a bootstrap
-    /// whose draws were all 0 or all 1.
+    /// whose draws were all at an end of the range; then it is of the units that were drawn.
     Wilson,
-    /// Percentiles of draws that resample whole groups: it speaks of another choice of groups (cameras, source videos).
+    /// Garwood's exact interval of a number of events, which takes them as independent of each other.
+    Poisson,
+    /// Percentiles of draws that resample whole groups, widened where the groups are few: it speaks of another choice of groups
+    /// (cameras, source videos).
     GroupBootstrap {
         /// Number of draws.
         draws: usize,
         /// Number of groups; an item without a group counts as one.
         groups: usize,
     },
-    /// Percentiles of draws that resample single items, because no groups were given or all items share one.
+    /// Percentiles of draws that resample single items, widened where they are few, because no groups were given or all items share one.
     ItemBootstrap {
         /// Number of draws.
         draws: usize,
@@ -63,6 +68,7 @@ impl std::fmt::Display for IntervalMethod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Wilson => f.write_str("Wilson"),
+            Self::Poisson => f.write_str("Poisson"),
             Self::GroupBootstrap { draws, groups } => {
                 write!(f, "bootstrap of {groups} groups, {draws} draws")
             }
@@ -91,35 +97,148 @@ pub fn wilson(successes: u64, trials: u64) -> Interval {
             method,
         };
     }
-    let n = trials as f64;
-    let p = (successes as f64 / n).min(1.0);
-    let centre = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    // At 0 and at n the exact ends are 0 and 1; rounding would miss them by an ulp.
-    let low = if successes == 0 {
+    let share = (successes as f64 / trials as f64).min(1.0);
+    let [low, high] = wilson_ends(share, trials as f64, Z);
+    Interval { low, high, method }
+}
+
+/// Wilson's interval of `share` out of `n` trials, which need not be whole, with the normal quantile `z` or a wider one.
+fn wilson_ends(share: f64, n: f64, z: f64) -> [f64; 2] {
+    let centre = share + z * z / (2.0 * n);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + z * z / n;
+    // At 0 and 1 the exact ends are 0 and 1; rounding would miss them by an ulp.
+    let low = if share == 0.0 {
         0.0
     } else {
         ((centre - half) / scale).max(0.0)
     };
-    let high = if successes >= trials {
+    let high = if share == 1.0 {
         1.0
     } else {
         ((centre + half) / scale).min(1.0)
     };
-    Interval { low, high, method }
+    [low, high]
 }
 
-/// The bootstrap interval of a figure whose items number `num_items`, or Wilson's where the bootstrap has nothing to say.
+/// What resampling has to say about a number.
+pub(crate) struct Resampled {
+    /// The number of every draw in which it is defined.
+    pub(crate) draws: Vec<f64>,
+    /// The number without each unit in turn, where there are few units; else empty.
+    pub(crate) left_out: Vec<f64>,
+    /// Number of units of equal size that say as much (Kish 1965, "Survey Sampling", section 8.2): few where one unit is most of the set.
+    pub(crate) effective_units: f64,
+    /// How it was drawn.
+    pub(crate) method: IntervalMethod,
+}
+
+impl Resampled {
+    /// Whether there is anything to say.
+    fn is_empty(&self) -> bool {
+        self.draws.len() < 2 || self.effective_units < 1.001
+    }
+
+    fn student_t(&self) -> f64 {
+        student_t(self.effective_units - 1.0)
+    }
+
+    /// The standard error: that of the draws without the bootstrap's narrowing by `(units - 1) / units`, or the jackknife's where that is
+    /// wider, as it is for few units (Efron and Tibshirani 1993, section 11.5).
+    fn spread(&self) -> f64 {
+        let variance = |numbers: &[f64]| {
+            let n = numbers.len() as f64;
+            let mean = numbers.iter().sum::<f64>() / n;
+            numbers
+                .iter()
+                .map(|number| (number - mean).powi(2))
+                .sum::<f64>()
+                / n
+        };
+        let units = self.effective_units;
+        let bootstrap = variance(&self.draws) * units / (units - 1.0);
+        let jackknife = match self.left_out.len() {
+            0 | 1 => 0.0,
+            n => variance(&self.left_out) * (n - 1) as f64,
+        };
+        bootstrap.max(jackknife).sqrt()
+    }
+}
+
+/// The bootstrap interval of a figure in `lowest..=highest`: the percentiles of its draws, widened to what so few units can say.
 ///
-/// A set without a mistake, or without a hit, looks the same in every draw: the percentiles then claim certainty, however few
-/// items there are.
-pub(crate) fn bootstrap_or_wilson(value: f64, bootstrap: Interval, num_items: u64) -> Interval {
-    match value {
-        _ if bootstrap.width() > 0.0 => bootstrap,
-        0.0 => wilson(0, num_items),
-        1.0 => wilson(num_items, num_items),
-        _ => bootstrap,
+/// Percentiles are too narrow where few units are drawn, and claim certainty where every draw is the same. So the interval also holds
+/// Student's t interval of the standard error; and Wilson's at the effective number of items, which is the one whose binomial spread is
+/// that standard error (Korn and Graubard, Survey Methodology 24 (1998), pp. 193-201), because near an end of the range the draws are
+/// skewed. Where every draw is at an end it is Wilson's of the units. If there is nothing to say, it is the whole range.
+pub(crate) fn bootstrap_interval(
+    value: f64,
+    resampled: &mut Resampled,
+    [lowest, highest]: [f64; 2],
+) -> Interval {
+    let method = resampled.method;
+    if resampled.is_empty() {
+        let most = resampled.draws.iter().copied().fold(value, f64::max);
+        let high = if highest.is_finite() { highest } else { most };
+        return Interval {
+            low: lowest,
+            high,
+            method,
+        };
+    }
+    let spread = resampled.spread();
+    let percentiles = percentile_interval(&mut resampled.draws, method);
+    let half = resampled.student_t() * spread;
+    let mut ends = vec![
+        [percentiles.low, percentiles.high],
+        [value - half, value + half],
+    ];
+    if highest.is_finite() {
+        let length = highest - lowest;
+        let share = ((value - lowest) / length).clamp(0.0, 1.0);
+        let wilson = if share == 0.0 || share == 1.0 {
+            wilson_ends(share, resampled.effective_units, Z)
+        } else if spread < 1e-12 * length {
+            // A constant predictor's mean recall, say: it is 1 / k whatever is drawn.
+            [share; 2]
+        } else {
+            let items = share * (1.0 - share) * (length / spread).powi(2);
+            wilson_ends(share, items, resampled.student_t())
+        };
+        ends.push(wilson.map(|end| lowest + length * end));
+    }
+    let is_at_end = value == lowest || value == highest;
+    Interval {
+        low: ends
+            .iter()
+            .fold(value, |low, ends| low.min(ends[0]))
+            .max(lowest),
+        high: ends
+            .iter()
+            .fold(value, |high, ends| high.max(ends[1]))
+            .min(highest),
+        method: match percentiles.width() == 0.0 && is_at_end && highest.is_finite() {
+            true => IntervalMethod::Wilson,
+            false => method,
+        },
+    }
+}
+
+/// The bootstrap interval of a difference: percentiles, widened to Student's t interval.
+pub(crate) fn difference_interval(difference: f64, resampled: &mut Resampled) -> Interval {
+    let method = resampled.method;
+    if resampled.is_empty() {
+        let draws = resampled.draws.iter().copied();
+        let low = draws.clone().fold(difference.min(0.0), f64::min);
+        let high = draws.fold(difference.max(0.0), f64::max);
+        return Interval { low, high, method };
+    }
+    let half = resampled.student_t() * resampled.spread();
+    let percentiles = percentile_interval(&mut resampled.draws, method);
+    Interval {
+        low: percentiles.low.min(difference - half),
+        high: percentiles.high.max(difference + half),
+        method,
     }
 }
 
@@ -137,7 +256,8 @@ pub fn percentile_interval(draws: &mut [f64], method: IntervalMethod) -> Interva
     }
 }
 
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+/// The `q` quantile of rising numbers, interpolated linearly.
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = position.ceil() as usize;
@@ -179,27 +299,65 @@ mod tests {
         assert_eq!((wilson(0, 0).low, wilson(0, 0).high), (0.0, 1.0));
     }
 
+    const METHOD: IntervalMethod = IntervalMethod::GroupBootstrap {
+        draws: 4,
+        groups: 20,
+    };
+
+    fn resampled(draws: &[f64], units: f64) -> Resampled {
+        Resampled {
+            draws: draws.to_vec(),
+            left_out: Vec::new(),
+            effective_units: units,
+            method: METHOD,
+        }
+    }
+
     #[test]
     fn a_bootstrap_that_saw_no_mistake_does_not_claim_certainty() {
-        let method = IntervalMethod::ItemBootstrap {
-            draws: 9,
-            items: 20,
-        };
-        let bootstrap = |low, high| Interval { low, high, method };
-        let cases = [
-            (1.0, bootstrap(1.0, 1.0), wilson(20, 20)),
-            (0.0, bootstrap(0.0, 0.0), wilson(0, 20)),
-            (1.0, bootstrap(0.9, 1.0), bootstrap(0.9, 1.0)),
-            // A constant predictor's mean recall is exactly 1 / k in every draw.
-            (0.25, bootstrap(0.25, 0.25), bootstrap(0.25, 0.25)),
-        ];
-        for (value, found, expected) in cases {
-            assert_eq!(
-                bootstrap_or_wilson(value, found, 20),
-                expected,
-                "{value} {found:?}"
-            );
-        }
+        let share =
+            |value: f64| bootstrap_interval(value, &mut resampled(&[value; 4], 20.0), [0.0, 1.0]);
+        assert_eq!(share(1.0), wilson(20, 20));
+        assert_eq!(share(0.0), wilson(0, 20));
+        // A constant predictor's mean recall is exactly 1 / k in every draw.
+        assert_eq!((share(0.25).low, share(0.25).high), (0.25, 0.25));
+        // A correlation of -1 is at an end as well.
+        let found = bootstrap_interval(-1.0, &mut resampled(&[-1.0; 4], 20.0), [-1.0, 1.0]);
+        assert_eq!(
+            (found.low, found.high),
+            (-1.0, 2.0 * wilson(0, 20).high - 1.0)
+        );
+    }
+
+    #[test]
+    fn fewer_units_give_a_wider_interval() {
+        let draws: Vec<f64> = (0..1000)
+            .map(|i| 0.4 + 0.2 * f64::from(i) / 999.0)
+            .collect();
+        let widths: Vec<f64> = [3.0, 10.0, 1000.0]
+            .map(|units| bootstrap_interval(0.5, &mut resampled(&draws, units), [0.0, 1.0]).width())
+            .to_vec();
+        assert!(
+            widths[0] > 1.5 * widths[1] && widths[1] > 1.05 * widths[2],
+            "{widths:?}"
+        );
+        // Uniform draws have a spread of 0.2 / √12; many units leave the normal interval.
+        assert!(
+            (widths[2] - 2.0 * Z * 0.2 / 12_f64.sqrt()).abs() < 1e-3,
+            "{widths:?}"
+        );
+        // The jackknife of 0.4 and 0.6 has a standard error of 0.1.
+        let mut jackknifed = resampled(&draws, 1e6);
+        jackknifed.left_out = vec![0.4, 0.6];
+        let width = bootstrap_interval(0.5, &mut jackknifed, [0.0, 1.0]).width();
+        assert!((width - 2.0 * Z * 0.1).abs() < 1e-3, "{width}");
+    }
+
+    #[test]
+    fn one_unit_says_nothing() {
+        let found = bootstrap_interval(0.5, &mut resampled(&[0.5; 4], 1.0), [0.0, 1.0]);
+        assert_eq!((found.low, found.high), (0.0, 1.0));
+        assert!(difference_interval(0.3, &mut resampled(&[0.3; 4], 1.0)).contains(0.0));
     }
 
     #[test]
@@ -223,6 +381,17 @@ mod tests {
             prop_assert!((found.low - (1.0 - mirrored.high)).abs() < 1e-12);
             // More of the same evidence never widens the interval.
             prop_assert!(wilson(2 * successes, 2 * trials).width() < found.width());
+        }
+
+        #[test]
+        fn every_interval_holds_its_figure(
+            draws in prop::collection::vec(0.0_f64..=1.0, 0..50), value in 0.0_f64..=1.0, units in 1.0_f64..30.0
+        ) {
+            for range in [[0.0, 1.0], [-1.0, 1.0], [0.0, f64::INFINITY]] {
+                let found = bootstrap_interval(value, &mut resampled(&draws, units), range);
+                prop_assert!(range[0] <= found.low && found.high <= range[1] && found.high.is_finite());
+                prop_assert!(found.low <= value && value <= found.high, "{found:?}");
+            }
         }
 
         #[test]

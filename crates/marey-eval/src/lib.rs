@@ -26,19 +26,49 @@
 
 mod error;
 
+mod distribution;
+
 mod interval;
 
 mod bootstrap;
 
-mod counts;
-
 mod figure;
 
+mod draws;
+
+mod metric;
+
+mod counts;
+
+mod ranking;
+
+mod reliability;
+
+mod evaluator;
+
+mod baseline;
+
 mod classify;
+
+mod groups;
+
+mod mcnemar;
 
 mod warnings;
 
 mod compare;
+
+mod binary;
+
+mod heads;
+
+mod detection;
+
+mod anomaly;
+
+mod events;
+
+mod gap;
 
 mod views;
 
@@ -50,14 +80,30 @@ mod report;
 
 mod plot;
 
+pub use anomaly::{Aggregate, ScoredVideo, frame_labels, judge_frames};
+pub use binary::{BinaryScored, judge_class, judge_scores};
 pub use bootstrap::Bootstrap;
-pub use classify::{Classification, Mistake, Scored, classify};
+pub use classify::{Classification, Mistake, Scored, classify, judge_probabilities};
 pub use compare::{Comparison, Difference, compare};
+pub use detection::{Picture, Rectangle, judge_boxes};
 pub use error::{Error, ErrorKind};
-pub use figure::{Baseline, ClassFigures, Estimate, Figure, Standing};
+pub use events::{
+    Alarm, EventFigures, EventRules, TrueEvent, WatchedStream, judge_events, match_events,
+    temporal_overlap,
+};
+pub use figure::{Baseline, ClassFigures, Estimate, Figure, Scale, Standing};
+pub use gap::{Gap, SplitItems, generalisation_gap};
+pub use groups::GroupFigures;
+pub use heads::{TwoHeads, ValidPairs, judge_two_heads};
 pub use interval::{Interval, IntervalMethod, percentile_interval, wilson};
+pub use mcnemar::{Mcnemar, mcnemar};
 pub use plot::Plot;
 pub use predictions::predictions_csv;
+pub use ranking::{
+    RocPoint, average_precision, fpr_at_tpr, random_average_precision, roc_auc, roc_curve,
+    tpr_at_fpr,
+};
+pub use reliability::{ReliabilityBin, calibration_error, reliability};
 pub use report::{
     Curve, CurvePanel, DataSection, Origin, Report, SCHEMA_VERSION, Skipped, SplitCounts,
 };

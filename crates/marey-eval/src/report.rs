@@ -13,7 +13,6 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::table::{percent, range};
 use crate::{Classification, Error, ErrorKind, Figure, Plot, Standing};
 
 /// Version of the layout of `report.json`.
@@ -179,17 +178,7 @@ impl Report {
         let Some(figure) = self.headline_figure() else {
             return (leak, "No figure was computed.".into());
         };
-        let standing = match figure.standing() {
-            Standing::Above => {
-                "The whole interval lies above the baseline: the model is better than it."
-            }
-            Standing::Undecided => {
-                "The interval includes the baseline: these items do not show that the model is better than it."
-            }
-            Standing::Below => {
-                "The whole interval lies below the baseline: the model is worse than it."
-            }
-        };
+        let standing = standing_sentence(figure);
         let chosen = if self.chosen_on_this_split {
             " The model was chosen on this split, so expect less on new data."
         } else {
@@ -200,9 +189,9 @@ impl Report {
             self.split,
             self.classification.evidence(),
             figure.title,
-            percent(figure.value),
-            range(&figure.widest_interval()),
-            percent(figure.baseline.value),
+            figure.scale.text(figure.value),
+            figure.scale.range_text(&figure.widest_interval()),
+            figure.scale.text(figure.baseline.value),
             figure.baseline.name,
         );
         (leak, sentence)
@@ -268,6 +257,34 @@ impl Report {
         }
         write(&dir.join("report.json"), self.to_json().as_bytes())?;
         write(&dir.join("report.html"), self.to_html().as_bytes())
+    }
+}
+
+/// Where the figure lies against its baseline, and what follows.
+fn standing_sentence(figure: &Figure) -> String {
+    let interval = figure.widest_interval();
+    let side = if interval.low > figure.baseline.value {
+        "above"
+    } else {
+        "below"
+    };
+    match (figure.standing(), figure.over_baseline) {
+        (Standing::Above, _) => {
+            format!("The whole interval lies {side} the baseline: the model is better than it.")
+        }
+        (Standing::Below, _) => {
+            format!("The whole interval lies {side} the baseline: the model is worse than it.")
+        }
+        (Standing::Undecided, Some(difference)) if !interval.contains(figure.baseline.value) => {
+            format!(
+                "The interval lies {side} the baseline, which is uncertain as well: their difference \
+                 ({}) may be 0, so these items do not show that the model is better than it.",
+                figure.scale.difference_range_text(&difference)
+            )
+        }
+        (Standing::Undecided, _) => "The interval includes the baseline: these items do not show \
+             that the model is better than it."
+            .into(),
     }
 }
 

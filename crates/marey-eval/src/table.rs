@@ -4,6 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::{Classification, Comparison, Interval};
 
+/// Groups listed in a terminal; `report.json` has all.
+const MAX_GROUPS: usize = 10;
+
 impl Display for Classification {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -24,6 +27,10 @@ impl Display for Classification {
         }
         writeln!(f)?;
         write_table(f, &self.class_rows())?;
+        if self.groups.len() > 1 {
+            writeln!(f, "\ngroups, the worst first\n")?;
+            write_table(f, &self.group_rows())?;
+        }
         for comparison in &self.comparisons {
             writeln!(
                 f,
@@ -31,6 +38,9 @@ impl Display for Classification {
                 comparison.name, comparison.support
             )?;
             write_table(f, &comparison_rows(comparison))?;
+            if let Some(mcnemar) = &comparison.mcnemar {
+                writeln!(f, "  {mcnemar}")?;
+            }
         }
         if !self.warnings.is_empty() {
             writeln!(f)?;
@@ -73,15 +83,15 @@ impl Classification {
         for figure in &self.figures {
             rows.push(vec![
                 figure.title.clone(),
-                percent(figure.value),
-                range(&figure.interval),
+                figure.scale.text(figure.value),
+                figure.scale.range_text(&figure.interval),
                 match figure.group_interval {
-                    Some(interval) => range(&interval),
+                    Some(interval) => figure.scale.range_text(&interval),
                     None if figure.interval.method.is_by_group() => "same".into(),
                     None => "-".into(),
                 },
                 figure.support.to_string(),
-                percent(figure.baseline.value),
+                figure.scale.text(figure.baseline.value),
             ]);
         }
         drop_empty_column(rows, 3)
@@ -109,6 +119,26 @@ impl Classification {
     }
 }
 
+impl Classification {
+    /// The worst groups and, if some were left out, how many.
+    fn group_rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![row(["group", "items", "accuracy", "interval", "baseline"])];
+        for group in self.groups.iter().take(MAX_GROUPS) {
+            rows.push(vec![
+                group.group.clone(),
+                group.support.to_string(),
+                percent(group.accuracy),
+                range(&group.interval),
+                percent(group.baseline),
+            ]);
+        }
+        if let Some(more) = self.groups.len().checked_sub(MAX_GROUPS).filter(|&n| n > 0) {
+            rows.push(row([&format!("{more} more"), "", "", "", ""]));
+        }
+        rows
+    }
+}
+
 fn comparison_rows(comparison: &Comparison) -> Vec<Vec<String>> {
     let mut rows = vec![row([
         "figure",
@@ -121,11 +151,11 @@ fn comparison_rows(comparison: &Comparison) -> Vec<Vec<String>> {
     for difference in &comparison.differences {
         rows.push(vec![
             difference.title.clone(),
-            percent(difference.model),
-            percent(difference.baseline),
-            range(&difference.baseline_interval),
-            points(difference.difference),
-            points_range(&difference.interval),
+            difference.scale.text(difference.model),
+            difference.scale.text(difference.baseline),
+            difference.scale.range_text(&difference.baseline_interval),
+            difference.scale.difference_text(difference.difference),
+            difference.scale.difference_range_text(&difference.interval),
         ]);
     }
     rows
@@ -146,11 +176,6 @@ pub(crate) fn points(difference: f64) -> String {
     // Avoids "-0.0".
     let rounded = (1000.0 * difference).round() / 10.0 + 0.0;
     format!("{rounded:+.1}")
-}
-
-/// The two ends of a difference, in percentage points.
-pub(crate) fn points_range(interval: &Interval) -> String {
-    format!("{} to {}", points(interval.low), points(interval.high))
 }
 
 /// The two ends as percentages.

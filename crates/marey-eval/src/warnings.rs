@@ -12,6 +12,9 @@ const FEW_ITEMS: usize = 30;
 /// Fewer groups than this make a rough bootstrap.
 const FEW_GROUPS: usize = 10;
 
+/// Among fewer items than this, shared scores say little about the model.
+const FEW_SCORES: usize = 10;
+
 /// A score this near to 1 is a saturated softmax, which different items may share to the bit.
 const SATURATED: f32 = 0.999_99;
 
@@ -19,6 +22,7 @@ const SATURATED: f32 = 0.999_99;
 pub(crate) struct Evidence<'a> {
     pub(crate) items: &'a [Scored],
     pub(crate) outcomes: &'a [Outcome],
+    pub(crate) has_probabilities: bool,
     pub(crate) figures: &'a [Figure],
     pub(crate) per_class: &'a [ClassFigures],
     pub(crate) unit_kind: &'a UnitKind,
@@ -30,6 +34,13 @@ pub(crate) fn warnings(evidence: &Evidence<'_>) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(of_predictor(evidence));
     found.extend(of_baseline(evidence));
+    if !evidence.has_probabilities {
+        found.push(
+            "the scores of an item do not sum to 1, so they are no probabilities: calibration error \
+             and Brier score are left out"
+                .into(),
+        );
+    }
     found.extend(of_classes(evidence.per_class));
     found.extend(of_support(evidence));
     found
@@ -50,12 +61,49 @@ fn of_predictor(evidence: &Evidence<'_>) -> Vec<String> {
             "the model answers {name:?} for every item: it is a constant predictor"
         ));
     }
+    found.extend(of_recall(evidence, is_constant));
+    found.extend(of_same_scores(items));
+    let tied = items.iter().filter(|item| is_tied(item)).count();
+    if tied > 0 {
+        found.push(format!(
+            "{tied} of {} items have equal best scores; the class earlier in the list was taken",
+            items.len()
+        ));
+    }
+    found
+}
+
+/// A mean recall that one class alone would give.
+fn of_recall(evidence: &Evidence<'_>, is_constant: bool) -> Option<String> {
+    let present = evidence
+        .per_class
+        .iter()
+        .filter(|class| class.support > 0)
+        .count();
+    let figure = evidence
+        .figures
+        .iter()
+        .find(|figure| figure.name == "mean_class_accuracy")?;
+    let is_chance = (figure.value - 1.0 / present as f64).abs() < 1e-9;
+    (is_chance && present > 1 && !is_constant).then(|| {
+        format!(
+            "mean class accuracy is 1/{present}, exactly what a predictor gets that always answers \
+             one class"
+        )
+    })
+}
+
+/// Scores that different items share.
+fn of_same_scores(items: &[Scored]) -> Vec<String> {
+    let mut found = Vec::new();
     let mut by_scores: HashMap<Vec<u32>, usize> = HashMap::new();
-    for item in items.iter().filter(|item| top_score(item) < SATURATED) {
+    let unsaturated = items.iter().filter(|item| top_score(item) < SATURATED);
+    for item in unsaturated.clone() {
         *by_scores
             .entry(item.scores.iter().map(|score| score.to_bits()).collect())
             .or_default() += 1;
     }
+    let num_unsaturated = unsaturated.count();
     let same = by_scores.values().copied().max().unwrap_or(0);
     if same >= 3 {
         found.push(format!(
@@ -64,11 +112,11 @@ fn of_predictor(evidence: &Evidence<'_>) -> Vec<String> {
             items.len()
         ));
     }
-    let tied = items.iter().filter(|item| is_tied(item)).count();
-    if tied > 0 {
+    if num_unsaturated >= FEW_SCORES && 2 * by_scores.len() <= num_unsaturated {
         found.push(format!(
-            "{tied} of {} items have equal best scores; the class earlier in the list was taken",
-            items.len()
+            "only {} different scores among {num_unsaturated} items: the model hardly tells its \
+             inputs apart",
+            by_scores.len()
         ));
     }
     found
@@ -153,7 +201,11 @@ fn of_classes(per_class: &[ClassFigures]) -> Vec<String> {
         }
     }
     if per_class.iter().filter(|class| class.support > 0).count() == 1 {
-        found.push("all items are of one class: precision and the means say little".into());
+        found.push(
+            "all items are of one class: precision and the means say little, and ROC AUC is not \
+             defined"
+                .into(),
+        );
     }
     found
 }
@@ -182,7 +234,7 @@ fn of_support(evidence: &Evidence<'_>) -> Vec<String> {
     }
     match evidence.unit_kind {
         UnitKind::Groups if evidence.num_units < FEW_GROUPS => found.push(format!(
-            "only {} groups: the group bootstrap is rough and tends to be too narrow",
+            "only {} groups: the group bootstrap is rough, and is widened for it",
             evidence.num_units
         )),
         UnitKind::Groups => {}

@@ -4,7 +4,7 @@ use super::Plot;
 use super::bars::{share_axis, whisker};
 use super::canvas::{Anchor, Canvas, shortened, text_width_px};
 use crate::table::percent;
-use crate::{Classification, Comparison};
+use crate::{Classification, Comparison, Scale};
 
 const WIDTH: f64 = 500.0;
 const ROW: f64 = 30.0;
@@ -13,11 +13,11 @@ const ROW: f64 = 30.0;
 const MAX_COMPARISONS: usize = 2;
 
 pub(super) fn plot(classification: &Classification) -> Plot {
-    // Macro recall is the same number as mean class accuracy.
+    // Macro recall is the same number as mean class accuracy. Only shares fit the axis, where further right is better.
     let figures: Vec<_> = classification
         .figures
         .iter()
-        .filter(|figure| figure.name != "macro_recall")
+        .filter(|figure| figure.name != "macro_recall" && figure.scale == Scale::Share)
         .collect();
     let comparisons: Vec<&Comparison> = classification
         .comparisons

@@ -3,8 +3,8 @@
 use super::html::{breakable, capitalised, figure, section, table};
 use super::{DataSection, Report};
 use crate::plot::{Plot, escape};
-use crate::table::{count, percent, points, points_range, range};
-use crate::{ClassFigures, Comparison, Estimate, Figure, Interval, IntervalMethod};
+use crate::table::{count, percent, range};
+use crate::{ClassFigures, Comparison, Estimate, Figure, Interval, IntervalMethod, Scale};
 
 /// Most skipped items listed on the page; `report.json` has all.
 const MAX_SKIPPED: usize = 50;
@@ -44,7 +44,7 @@ pub(super) fn figures(report: &Report, plots: &[Plot]) -> Option<String> {
         table("", &heads, &rows),
         figure(plots, "figures"),
         interval_note(&shown),
-        names.join("; for top-5, "),
+        names.join("; "),
     );
     Some(section("Figures", &body))
 }
@@ -53,7 +53,7 @@ fn figure_row(figure: &Figure) -> Vec<String> {
     let believed = figure.widest_interval();
     let mut interval = format!(
         "<b>{}</b><small>{}</small>",
-        range(&believed),
+        figure.scale.range_text(&believed),
         method_name(&believed)
     );
     if let Some(group) = figure.group_interval {
@@ -62,19 +62,20 @@ fn figure_row(figure: &Figure) -> Vec<String> {
         } else {
             group
         };
-        interval += &format!("<small>{} {}</small>", range(&other), method_name(&other));
+        let range = figure.scale.range_text(&other);
+        interval += &format!("<small>{range} {}</small>", method_name(&other));
     }
     vec![
         escape(&capitalised(&figure.title)),
         format!(
             "<b>{}</b><small>{}</small>",
-            percent(figure.value),
+            figure.scale.text(figure.value),
             count(figure.support, "item")
         ),
         interval,
         format!(
             "<span class=\"num\">{}</span>",
-            percent(figure.baseline.value)
+            figure.scale.text(figure.baseline.value)
         ),
     ]
 }
@@ -82,6 +83,7 @@ fn figure_row(figure: &Figure) -> Vec<String> {
 fn method_name(interval: &Interval) -> &'static str {
     match interval.method {
         IntervalMethod::Wilson => "Wilson",
+        IntervalMethod::Poisson => "Poisson",
         IntervalMethod::GroupBootstrap { .. } => "by group",
         IntervalMethod::ItemBootstrap { .. } => "by item",
     }
@@ -93,13 +95,13 @@ fn interval_note(figures: &[&Figure]) -> String {
         .iter()
         .map(|figure| figure.interval.method)
         .find_map(|method| match method {
-            IntervalMethod::Wilson => None,
+            IntervalMethod::Wilson | IntervalMethod::Poisson => None,
             IntervalMethod::GroupBootstrap { draws, groups } => Some(format!(
-                "“By group”: percentiles of {draws} draws of whole groups out of {groups}, for \
-                 another choice of groups. "
+                "“By group”: from {draws} draws of whole groups out of {groups}, for another choice \
+                 of groups. "
             )),
             IntervalMethod::ItemBootstrap { draws, items } => Some(format!(
-                "“By item”: percentiles of {draws} draws of single items out of {items}. "
+                "“By item”: from {draws} draws of single items out of {items}. "
             )),
         });
     format!(
@@ -124,18 +126,23 @@ fn comparison(comparison: &Comparison) -> String {
         .iter()
         .filter(|difference| difference.figure != "macro_recall")
         .map(|difference| {
+            let scale = difference.scale;
+            let unit = match scale {
+                Scale::Share | Scale::ErrorShare => " points",
+                _ => "",
+            };
             vec![
                 capitalised(&escape(&difference.title)),
-                format!("<b>{}</b>", percent(difference.model)),
+                format!("<b>{}</b>", scale.text(difference.model)),
                 format!(
                     "{}<small>{}</small>",
-                    percent(difference.baseline),
-                    range(&difference.baseline_interval)
+                    scale.text(difference.baseline),
+                    scale.range_text(&difference.baseline_interval)
                 ),
                 format!(
-                    "<b>{} points</b><small>{}</small>",
-                    points(difference.difference),
-                    points_range(&difference.interval)
+                    "<b>{}{unit}</b><small>{}</small>",
+                    scale.difference_text(difference.difference),
+                    scale.difference_range_text(&difference.interval)
                 ),
             ]
         })

@@ -68,8 +68,24 @@ fn a_constant_predictor_is_its_own_baseline_and_is_named() {
     // The constant ranking of the scores above, ties to the earlier class: 6 0 2 4 3 1 5.
     let found = classify(&names(7), &train_counts, &items, &FEW_DRAWS).expect("sound items");
     for figure in &found.figures {
-        assert_eq!(figure.value, figure.baseline.value, "{}", figure.name);
-        assert_ne!(figure.standing(), Standing::Above, "{}", figure.name);
+        // Its scores are other constants than the class shares, so they may be better or worse ones.
+        let is_of_probabilities = ["ece", "brier"].contains(&figure.name.as_str());
+        assert!(
+            is_of_probabilities || figure.standing() != Standing::Above,
+            "{}",
+            figure.name
+        );
+    }
+    for name in [
+        "top1",
+        "top5",
+        "mean_class_accuracy",
+        "union_mean_recall",
+        "mcc",
+        "roc_auc",
+    ] {
+        let figure = found.figure(name).expect("always given");
+        assert_eq!(figure.value, figure.baseline.value, "{name}");
     }
     let warnings = found.warnings.join("\n");
     assert!(
@@ -80,7 +96,7 @@ fn a_constant_predictor_is_its_own_baseline_and_is_named() {
 
 #[test]
 fn warnings_say_what_is_wrong() {
-    let cases: [(&str, Vec<usize>, Vec<Certain<'_>>); 8] = [
+    let cases: [(&str, Vec<usize>, Vec<Certain<'_>>); 9] = [
         (
             "constant predictor",
             vec![5, 5],
@@ -117,6 +133,11 @@ fn warnings_say_what_is_wrong() {
             vec![(0, 0, Some("a")), (1, 1, Some("a"))],
         ),
         (
+            "mean class accuracy is 1/2, exactly what a predictor gets that always answers one class",
+            vec![5, 5],
+            vec![(0, 0, None), (0, 1, None), (1, 0, None), (1, 1, None)],
+        ),
+        (
             "only 2 groups",
             vec![5, 5],
             vec![(0, 0, Some("a")), (1, 1, Some("b"))],
@@ -137,6 +158,78 @@ fn warnings_say_what_is_wrong() {
             found.warnings
         );
     }
+}
+
+#[test]
+fn clustered_scores_are_named() {
+    let mut items = sample::scored(1, 1.0);
+    for (idx, item) in items.iter_mut().enumerate() {
+        // Pairs of neighbours share their scores, which is too few for the alarm of three.
+        let share = 0.1 + 0.001 * (idx / 2) as f32;
+        item.scores = vec![share, 0.9 - share, 0.1, 0.0, 0.0, 0.0, 0.0];
+    }
+    items.truncate(200);
+    let found = classify(&names(7), &[], &items, &FEW_DRAWS).expect("sound items");
+    let expected = "only 100 different scores among 200 items";
+    assert!(
+        found.warnings.iter().any(|w| w.contains(expected)),
+        "{:?}",
+        found.warnings
+    );
+}
+
+#[test]
+fn scores_that_are_no_probabilities_have_no_calibration() {
+    let mut items = sample::scored(1, 1.0);
+    let judge =
+        |items: &[Scored]| classify(&names(7), &[], items, &FEW_DRAWS).expect("sound items");
+    let found = judge(&items);
+    assert!(found.figure("ece").is_some() && found.figure("brier").is_some());
+    items[7].scores[0] += 0.01;
+    let found = judge(&items);
+    assert!(found.figure("ece").is_none() && found.figure("brier").is_none());
+    assert!(
+        found
+            .warnings
+            .iter()
+            .any(|w| w.contains("no probabilities")),
+        "{:?}",
+        found.warnings
+    );
+}
+
+#[test]
+fn the_worst_group_comes_first() {
+    let items: Vec<Certain<'_>> = (0..60)
+        .map(|i| match i {
+            // All 20 of "a" are right, 5 of 20 of "b", and neither of the two of "c".
+            0..20 => (i % 2, i % 2, Some("a")),
+            20..40 => (i % 2, if i < 25 { i % 2 } else { 1 - i % 2 }, Some("b")),
+            40..42 => (0, 1, Some("c")),
+            _ => (0, 0, None),
+        })
+        .collect();
+    let found = classify(&names(2), &[1, 1], &certain(2, &items), &FEW_DRAWS).expect("sound items");
+    let order: Vec<(&str, usize, f64, f64)> = found
+        .groups
+        .iter()
+        .map(|group| {
+            (
+                group.group.as_str(),
+                group.support,
+                group.accuracy,
+                group.baseline,
+            )
+        })
+        .collect();
+    // Two items say less against "c" than twenty against "b".
+    let expected = [
+        ("b", 20, 0.25, 0.5),
+        ("c", 2, 0.0, 1.0),
+        ("a", 20, 1.0, 0.5),
+    ];
+    assert_eq!(order, expected);
+    assert!(found.to_string().contains("groups, the worst first"));
 }
 
 #[test]
@@ -216,6 +309,11 @@ fn a_model_does_not_differ_from_itself() {
             (0.0, 0.0, 0.0)
         );
     }
+    let mcnemar = same.mcnemar.expect("always given");
+    assert_eq!(
+        (mcnemar.only_first, mcnemar.only_second, mcnemar.p_value),
+        (0, 0, 1.0)
+    );
     // The order of the baseline's items does not matter.
     items.reverse();
     let other = sample::scored(2, 0.3);
@@ -261,13 +359,12 @@ fn the_table_shows_interval_support_and_baseline_of_every_figure() {
             .lines()
             .find(|line| line.trim_start().starts_with(&figure.title))
             .expect("a row");
-        let percent = |value: f64| format!("{:.1}", 100.0 * value);
+        let scale = figure.scale;
         for part in [
-            percent(figure.value),
-            percent(figure.interval.low),
-            percent(figure.interval.high),
+            scale.text(figure.value),
+            scale.range_text(&figure.interval),
             figure.support.to_string(),
-            percent(figure.baseline.value),
+            scale.text(figure.baseline.value),
         ] {
             assert!(line.contains(&part), "{part} in {line:?}");
         }
@@ -312,7 +409,9 @@ proptest! {
         let found = classify(&names(num_classes), &train_counts, &items, &FEW_DRAWS).expect("sound items");
         for figure in &found.figures {
             for interval in [Some(figure.interval), figure.group_interval].into_iter().flatten() {
-                prop_assert!(0.0 <= interval.low && interval.low <= interval.high && interval.high <= 1.0);
+                let [lowest, highest] = figure.scale.range();
+                prop_assert!(lowest <= interval.low && interval.low <= interval.high && interval.high <= highest);
+                prop_assert!(figure.value.is_finite() && interval.high.is_finite(), "{figure:?}");
                 if interval.method == IntervalMethod::Wilson {
                     prop_assert!(interval.contains(figure.value), "{figure:?}");
                 }
@@ -343,7 +442,16 @@ proptest! {
             item.scores[item.target] = 1.0;
         }
         let found = classify(&names(num_classes), &train_counts, &items, &FEW_DRAWS).expect("sound items");
-        prop_assert!(found.figures.iter().all(|figure| figure.value == 1.0 && figure.interval.high == 1.0));
+        let is_of_one_class = found.per_class.iter().filter(|class| class.support > 0).count() == 1;
+        for figure in &found.figures {
+            let [best, end] = match figure.scale.is_lower_better() {
+                true => [0.0, figure.interval.low],
+                // Nothing correlates with a constant.
+                false if figure.name == "mcc" && is_of_one_class => continue,
+                false => [1.0, figure.interval.high],
+            };
+            prop_assert_eq!((figure.value, end), (best, best), "{}", figure.name);
+        }
         prop_assert!(found.mistakes.is_empty());
     }
 }

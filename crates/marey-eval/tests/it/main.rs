@@ -6,6 +6,9 @@ mod golden;
 /// Properties of figures on any input, and the inputs that are refused.
 mod figures;
 
+/// How often random labels are taken for skill.
+mod chance;
+
 /// Every plot, drawn.
 mod plots;
 
