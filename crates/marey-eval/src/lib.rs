@@ -44,6 +44,14 @@ mod ranking;
 
 mod reliability;
 
+mod validation;
+
+mod minimise;
+
+mod calibration;
+
+mod ood;
+
 mod evaluator;
 
 mod baseline;
@@ -59,6 +67,10 @@ mod warnings;
 mod compare;
 
 mod binary;
+
+mod selective;
+
+mod threshold;
 
 mod heads;
 
@@ -83,6 +95,7 @@ mod plot;
 pub use anomaly::{Aggregate, ScoredVideo, frame_labels, judge_frames};
 pub use binary::{BinaryScored, judge_class, judge_scores};
 pub use bootstrap::Bootstrap;
+pub use calibration::{Calibration, LabelledLogits, RisingCurve};
 pub use classify::{Classification, Mistake, Scored, classify, judge_probabilities};
 pub use compare::{Comparison, Difference, compare};
 pub use detection::{Picture, Rectangle, judge_boxes};
@@ -97,6 +110,7 @@ pub use groups::GroupFigures;
 pub use heads::{TwoHeads, ValidPairs, judge_two_heads};
 pub use interval::{Interval, IntervalMethod, percentile_interval, wilson};
 pub use mcnemar::{Mcnemar, mcnemar};
+pub use ood::Foreignness;
 pub use plot::Plot;
 pub use predictions::predictions_csv;
 pub use ranking::{
@@ -107,4 +121,7 @@ pub use reliability::{ReliabilityBin, calibration_error, reliability};
 pub use report::{
     Curve, CurvePanel, DataSection, Origin, Report, SCHEMA_VERSION, Skipped, SplitCounts,
 };
+pub use selective::{CoveragePoint, judge_selective, risk_coverage};
+pub use threshold::{ChosenThreshold, Costs, choose_confidence, choose_threshold};
+pub use validation::Validation;
 pub use views::ViewMean;
