@@ -82,6 +82,10 @@ mod events;
 
 mod gap;
 
+mod learning_curve;
+
+mod label_errors;
+
 mod views;
 
 mod predictions;
@@ -109,6 +113,8 @@ pub use gap::{Gap, SplitItems, generalisation_gap};
 pub use groups::GroupFigures;
 pub use heads::{TwoHeads, ValidPairs, judge_two_heads};
 pub use interval::{Interval, IntervalMethod, percentile_interval, wilson};
+pub use label_errors::{LabelCandidate, label_candidates};
+pub use learning_curve::{LearningCurve, LearningPoint, Projected};
 pub use mcnemar::{Mcnemar, mcnemar};
 pub use ood::Foreignness;
 pub use plot::Plot;

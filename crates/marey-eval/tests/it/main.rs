@@ -6,6 +6,9 @@ mod golden;
 /// Properties of figures on any input, and the inputs that are refused.
 mod figures;
 
+/// Figures of scores against scikit-learn, torchmetrics and SciPy.
+mod judge;
+
 /// How often random labels are taken for skill.
 mod chance;
 
