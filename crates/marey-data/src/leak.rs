@@ -130,7 +130,7 @@ pub fn identical_items(items: &[Item]) -> Result<Vec<Vec<usize>>, Error> {
 }
 
 /// Sources with the same bytes, in sets of two or more; of equal length are only those read that `matters` picks.
-fn same_content<'a>(
+pub(crate) fn same_content<'a>(
     sources: impl Iterator<Item = &'a Path>,
     matters: impl Fn(&[&Path]) -> bool,
 ) -> Result<Vec<Vec<&'a Path>>, Error> {

@@ -39,6 +39,8 @@ mod packed;
 
 mod scoring;
 
+mod twins;
+
 mod check;
 
 mod atomic;
@@ -56,3 +58,6 @@ pub use manifest_writer::write_manifest;
 pub use packed::{PackConfig, PackProgress, PackReport, PackedStore, pack};
 pub use scoring::score_views;
 pub use split::{SplitShares, split_by_group};
+pub use twins::{
+    Twin, TwinConfig, TwinKind, TwinProgress, TwinReport, TwinStage, find_twins, twin_groups,
+};

@@ -18,5 +18,8 @@ mod loader;
 /// The packed store.
 mod packed;
 
+/// Near-duplicates.
+mod twins;
+
 /// The data sets that lie beside the project.
 mod shared;
