@@ -1,5 +1,7 @@
 //! `marey data`: look at, split and pack data.
 
+mod twins;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -21,6 +23,8 @@ pub(crate) enum Command {
     Split(SplitArgs),
     /// Decode a recipe's clips once into a packed store.
     Pack(PackArgs),
+    /// Find items that show the same footage: copies, crops, mirrored and shifted cuts.
+    Twins(twins::Args),
 }
 
 /// Arguments of `marey data probe`.
@@ -80,6 +84,7 @@ pub(crate) fn run(command: Command) -> Result<Outcome> {
         Command::Probe(args) => probe(&args),
         Command::Split(args) => split(args),
         Command::Pack(args) => pack(&args),
+        Command::Twins(args) => twins::run(&args),
     }
 }
 

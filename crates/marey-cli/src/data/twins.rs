@@ -1,0 +1,138 @@
+//! `marey data twins`: items that show the same footage.
+
+use std::{path::PathBuf, sync::Mutex, time::Duration};
+
+use anyhow::{Context, Result};
+use marey::data::{self, DataConfig, Dataset, Twin, TwinConfig, TwinReport, TwinStage};
+use serde::Serialize;
+
+use crate::{Outcome, output, progress::Bar};
+
+/// Arguments of `marey data twins`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A manifest, a folder of class folders, or a thermal set.
+    data: PathBuf,
+    /// Smallest similarity of a twin, 0 to 1.
+    #[arg(long, default_value_t = 0.45)]
+    similarity: f32,
+    /// Seconds before and after an item's span that belong to it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    margin: f64,
+    /// The column of the classes.
+    #[arg(long)]
+    label: Option<String>,
+    /// Leave out items whose file is not there.
+    #[arg(long)]
+    allow_missing: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A twin with names instead of positions.
+#[derive(Debug, Serialize)]
+struct Named<'a> {
+    first: &'a str,
+    second: &'a str,
+    #[serde(flatten)]
+    twin: &'a Twin,
+}
+
+/// An item that could not be read.
+#[derive(Debug, Serialize)]
+struct Unread<'a> {
+    item: &'a str,
+    reason: &'a str,
+}
+
+/// Everything that the command found.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    items: usize,
+    twins: Vec<Named<'a>>,
+    still: Vec<&'a str>,
+    unreadable: Vec<Unread<'a>>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Outcome> {
+    let margin = Duration::try_from_secs_f64(args.margin)
+        .with_context(|| format!("--margin {} is no length of time", args.margin))?;
+    let config = DataConfig {
+        label: args.label.clone(),
+        allow_missing: args.allow_missing,
+        // Nothing is trained or judged: to find what splits share is what the command is for.
+        allow_leak: Some("only searched for twins".into()),
+        ..DataConfig::new(&args.data)
+    };
+    let dataset = data::load(&config)?;
+    let twin_config = TwinConfig {
+        margin,
+        similarity: args.similarity,
+        ..TwinConfig::default()
+    };
+    let bar = Mutex::new(Bar::new("files"));
+    let report = data::find_twins(&dataset, &twin_config, &|progress| {
+        let word = match progress.stage {
+            TwinStage::Reading => "reading",
+            TwinStage::Comparing => "comparing",
+        };
+        if let Ok(mut bar) = bar.lock() {
+            bar.show(word, progress.done, progress.total, "");
+        }
+    })?;
+    drop(bar);
+    for skipped in &report.skipped {
+        output::note(format!("could not read {}: {}", skipped.id, skipped.reason));
+    }
+    if args.json {
+        output::json(&answer(&dataset, &report))?;
+    } else {
+        print(&dataset, &report)?;
+    }
+    let is_whole = report.skipped.is_empty();
+    Ok(if is_whole {
+        Outcome::Done
+    } else {
+        Outcome::SomeFailed
+    })
+}
+
+fn answer<'a>(dataset: &'a Dataset, report: &'a TwinReport) -> Answer<'a> {
+    let id = |idx: usize| dataset.items[idx].id.as_str();
+    let named = |twin: &'a Twin| Named {
+        first: id(twin.items[0]),
+        second: id(twin.items[1]),
+        twin,
+    };
+    let unread = report.skipped.iter().map(|one| Unread {
+        item: &one.id,
+        reason: &one.reason,
+    });
+    Answer {
+        items: dataset.items.len(),
+        twins: report.twins.iter().map(named).collect(),
+        still: report.still.iter().map(|&idx| id(idx)).collect(),
+        unreadable: unread.collect(),
+    }
+}
+
+fn print(dataset: &Dataset, report: &TwinReport) -> Result<()> {
+    for twin in &report.twins {
+        let [first, second] = twin.items.map(|idx| &dataset.items[idx].id);
+        output::line(format!(
+            "{:.3}  {:<20}  {first}  {second}  ({:.1} s in common, {:+.3} s apart)",
+            twin.similarity,
+            twin.kind.name(),
+            twin.overlap_sec,
+            twin.offset_sec
+        ))?;
+    }
+    output::line(format!(
+        "{} pairs of twins among {} items; hardly anything moves in {} of them, so few of their twins can be found; {} could not be read",
+        report.twins.len(),
+        dataset.items.len(),
+        report.still.len(),
+        report.skipped.len()
+    ))
+}
