@@ -1,11 +1,11 @@
-//! Writes a sample report: `cargo run --release -p marey-eval --example report -- target/sample-report [leak|constant|many]`.
+//! Writes a sample report: `cargo run --release -p marey-eval --example report -- target/sample-report [leak|constant|many|runs]`.
 
 #[path = "../tests/it/sample.rs"]
 mod sample;
 
 use std::path::PathBuf;
 
-use marey_eval::{Bootstrap, Report, Scored, classify};
+use marey_eval::{Bootstrap, Report, Scored, ScoredRun, classify, compare_runs};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -41,6 +41,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .collect();
             report.classification = classify(&classes, &[10; 30], &items, &Bootstrap::default())?;
             report.data.splits.clear();
+        }
+        // Three runs beside each other.
+        Some("runs") => {
+            let runs = [("cctv-1", 2, 0.35), ("cctv-2", 1, 1.0), ("cctv-3", 3, 0.4)];
+            let runs = runs.map(|(name, seed, skill)| ScoredRun {
+                name: name.to_owned(),
+                classes: report.classification.classes.clone(),
+                items: sample::scored(seed, skill),
+            });
+            std::fs::create_dir_all(&dir)?;
+            compare_runs(&runs, "macro_f1", &Bootstrap::default())?.save(&dir)?;
+            return Ok(());
         }
         _ => {}
     }

@@ -353,3 +353,11 @@ fn mistakes(classes: &[String], items: &[Scored], outcomes: &[Outcome]) -> Vec<M
     });
     mistakes
 }
+
+/// What was predicted for each item.
+pub(crate) fn outcomes_of(items: &[Scored]) -> Vec<Outcome> {
+    items
+        .iter()
+        .map(|item| Outcome::from_scores(item.target, &item.scores))
+        .collect()
+}

@@ -10,7 +10,7 @@ use crate::classify::check_items;
 use crate::draws::Draws;
 use crate::evaluator::Evaluator;
 use crate::metric::Metric;
-use crate::{Bootstrap, Error, ErrorKind, Interval, Mcnemar, Scale, Scored, mcnemar};
+use crate::{Bootstrap, Error, ErrorKind, Interval, McNemar, Scale, Scored, mcnemar};
 
 /// A model beside a baseline that somebody trained or wrote, such as the same budget on single frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// Whether one of the two is right more often, item by item. `None` in reports of older programs.
     #[serde(default)]
-    pub mcnemar: Option<Mcnemar>,
+    pub mcnemar: Option<McNemar>,
 }
 
 /// One figure of a [`Comparison`].
@@ -93,11 +93,11 @@ pub fn compare(
             interval: draws.difference(columns)?,
         })
     };
-    let is_right = |evaluator: &Evaluator| -> Vec<bool> {
-        let outcomes = evaluator.outcomes.iter();
-        outcomes
-            .map(|outcome| outcome.predicted == outcome.target)
-            .collect()
+    let outcomes = || model.outcomes.iter().zip(&other.outcomes);
+    let only = |wanted: [bool; 2]| {
+        let rights =
+            outcomes().map(|(a, b)| [a, b].map(|outcome| outcome.predicted == outcome.target));
+        rights.filter(|rights| *rights == wanted).count() as u64
     };
     Ok(Comparison {
         name: name.to_owned(),
@@ -107,7 +107,7 @@ pub fn compare(
             .enumerate()
             .filter_map(difference)
             .collect(),
-        mcnemar: Some(mcnemar(&is_right(&model), &is_right(&other))?),
+        mcnemar: Some(mcnemar(only([true, false]), only([false, true]))),
     })
 }
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 #[error("{}", self.headline())]
 pub struct Error {
     path: Option<PathBuf>,
+    /// Boxed, because it names what does not fit and would make every result large.
     #[source]
-    kind: ErrorKind,
+    kind: Box<ErrorKind>,
 }
 
 impl Error {
@@ -25,16 +26,27 @@ impl Error {
     pub(crate) fn writing(path: &Path, source: std::io::Error) -> Self {
         Self {
             path: Some(path.to_owned()),
-            kind: ErrorKind::Io(source),
+            kind: Box::new(ErrorKind::Io(source)),
         }
     }
 
     fn headline(&self) -> String {
-        match (&self.path, &self.kind) {
+        match (&self.path, &*self.kind) {
             (Some(path), _) => format!("cannot write {}", path.display()),
             (None, ErrorKind::Schema { .. } | ErrorKind::Json(_)) => {
                 "cannot read the report".into()
             }
+            (None, ErrorKind::Csv(_) | ErrorKind::Columns(_) | ErrorKind::Cell { .. }) => {
+                "cannot read the predictions".into()
+            }
+            (
+                None,
+                ErrorKind::TooFewRuns(_)
+                | ErrorKind::OtherClasses { .. }
+                | ErrorKind::TwoTruths { .. }
+                | ErrorKind::NoCommonItem(_)
+                | ErrorKind::NoFigure { .. },
+            ) => "cannot compare these runs".into(),
             (None, ErrorKind::Draw(_)) => "cannot draw the plot".into(),
             (None, _) => "cannot evaluate these scores".into(),
         }
@@ -43,7 +55,10 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self { path: None, kind }
+        Self {
+            path: None,
+            kind: Box::new(kind),
+        }
     }
 }
 
@@ -210,6 +225,73 @@ pub enum ErrorKind {
     /// Text that is not a report.
     #[error("it is not a report in JSON")]
     Json(#[source] serde_json::Error),
+    /// Text that is not CSV.
+    #[error("it is not CSV with one row an item")]
+    Csv(#[source] csv::Error),
+    /// A CSV file of other columns.
+    #[error(
+        "its columns are [{}], expected item, group, truth, predicted, correct, confidence and a score_ column for each \
+         class, as predictions.csv has them",
+        .0.join(", ")
+    )]
+    Columns(Vec<String>),
+    /// A cell that makes no sense.
+    #[error("line {line}: {cell:?} is not {expected}")]
+    Cell {
+        /// Line of the file, from 1.
+        line: u64,
+        /// What it says.
+        cell: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Fewer than two runs.
+    #[error("{0} run(s); name at least two")]
+    TooFewRuns(usize),
+    /// Runs that know other classes.
+    #[error(
+        "{first} knows the classes [{}], {other} knows [{}]; only runs with the same classes in the same order can be \
+         compared",
+        first_classes.join(", "),
+        other_classes.join(", ")
+    )]
+    OtherClasses {
+        /// Name of the first run.
+        first: String,
+        /// Its classes.
+        first_classes: Vec<String>,
+        /// Name of the other run.
+        other: String,
+        /// Its classes.
+        other_classes: Vec<String>,
+    },
+    /// An item that has one label in one run and another in the other.
+    #[error(
+        "item {item:?} is {:?} in {} and {:?} in {}; judge both on the same labels by `marey eval`",
+        truths[0], runs[0], truths[1], runs[1]
+    )]
+    TwoTruths {
+        /// The item.
+        item: String,
+        /// The two labels.
+        truths: [String; 2],
+        /// The two runs.
+        runs: [String; 2],
+    },
+    /// Runs that were judged on different items.
+    #[error(
+        "no item was scored by all of [{}]; judge them on the same data and split by `marey eval`",
+        .0.join(", ")
+    )]
+    NoCommonItem(Vec<String>),
+    /// A figure that is not computed.
+    #[error("{name:?} is no figure; there are {}", figures.join(", "))]
+    NoFigure {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        figures: Vec<String>,
+    },
     /// A plot could not be turned into pixels.
     #[error("{0}")]
     Draw(String),

@@ -2,6 +2,7 @@
 
 use crate::Scored;
 use crate::bootstrap::Units;
+use crate::classify::outcomes_of;
 use crate::counts::{Counts, Outcome, mean};
 use crate::metric::Metric;
 use crate::ranking::Ranking;
@@ -38,10 +39,7 @@ impl Evaluator {
         };
         Self {
             num_classes,
-            outcomes: items
-                .iter()
-                .map(|item| Outcome::from_scores(item.target, &item.scores))
-                .collect(),
+            outcomes: outcomes_of(items),
             rankings: (0..num_classes).map(ranking).collect(),
             probabilities: Probabilities::new(items),
         }

@@ -61,3 +61,42 @@ pub(crate) fn worst_groups_first(
     });
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::outcomes_of;
+
+    fn item(name: &str, group: Option<&str>, target: usize, predicted: usize) -> Scored {
+        let mut scores = vec![0.0; 3];
+        scores[predicted] = 1.0;
+        Scored {
+            item: name.to_owned(),
+            group: group.map(str::to_owned),
+            target,
+            scores,
+        }
+    }
+
+    #[test]
+    fn one_unlucky_item_does_not_make_the_worst_group() {
+        let mut items = vec![
+            item("lone", Some("unlucky"), 0, 1),
+            item("none", None, 0, 1),
+        ];
+        for idx in 0..10 {
+            let predicted = usize::from(idx >= 3);
+            items.push(item(&format!("bad {idx}"), Some("bad"), 0, predicted));
+            items.push(item(&format!("good {idx}"), Some("good"), 1, 1));
+        }
+        let groups = worst_groups_first(&items, &outcomes_of(&items), 0);
+        let names: Vec<&str> = groups.iter().map(|group| group.group.as_str()).collect();
+        assert_eq!(names, ["bad", "unlucky", "good"]);
+        assert_eq!(
+            (groups[0].support, groups[0].accuracy, groups[0].baseline),
+            (10, 0.3, 1.0)
+        );
+        assert_eq!(groups[0].interval, wilson(3, 10));
+        assert_eq!(groups[2].baseline, 0.0);
+    }
+}

@@ -60,8 +60,6 @@ mod classify;
 
 mod groups;
 
-mod mcnemar;
-
 mod warnings;
 
 mod compare;
@@ -85,6 +83,15 @@ mod gap;
 mod learning_curve;
 
 mod label_errors;
+mod mcnemar;
+
+mod runs;
+
+mod breakdown;
+
+mod finding;
+
+mod strip;
 
 mod views;
 
@@ -94,11 +101,14 @@ mod table;
 
 mod report;
 
+mod files;
+
 mod plot;
 
 pub use anomaly::{Aggregate, ScoredVideo, frame_labels, judge_frames};
 pub use binary::{BinaryScored, judge_class, judge_scores};
 pub use bootstrap::Bootstrap;
+pub use breakdown::Confusion;
 pub use calibration::{Calibration, LabelledLogits, RisingCurve};
 pub use classify::{Classification, Mistake, Scored, classify, judge_probabilities};
 pub use compare::{Comparison, Difference, compare};
@@ -109,16 +119,17 @@ pub use events::{
     temporal_overlap,
 };
 pub use figure::{Baseline, ClassFigures, Estimate, Figure, Scale, Standing};
+pub use finding::{Finding, Severity};
 pub use gap::{Gap, SplitItems, generalisation_gap};
 pub use groups::GroupFigures;
 pub use heads::{TwoHeads, ValidPairs, judge_two_heads};
 pub use interval::{Interval, IntervalMethod, percentile_interval, wilson};
 pub use label_errors::{LabelCandidate, label_candidates};
 pub use learning_curve::{LearningCurve, LearningPoint, Projected};
-pub use mcnemar::{Mcnemar, mcnemar};
+pub use mcnemar::{McNemar, mcnemar};
 pub use ood::Foreignness;
 pub use plot::Plot;
-pub use predictions::predictions_csv;
+pub use predictions::{predictions_csv, read_predictions};
 pub use ranking::{
     RocPoint, average_precision, fpr_at_tpr, random_average_precision, roc_auc, roc_curve,
     tpr_at_fpr,
@@ -127,7 +138,9 @@ pub use reliability::{ReliabilityBin, calibration_error, reliability};
 pub use report::{
     Curve, CurvePanel, DataSection, Origin, Report, SCHEMA_VERSION, Skipped, SplitCounts,
 };
+pub use runs::{Changed, ComparedRun, RunsCompared, ScoredRun, Versus, compare_runs};
 pub use selective::{CoveragePoint, judge_selective, risk_coverage};
+pub use strip::{Heat, Strip};
 pub use threshold::{ChosenThreshold, Costs, choose_confidence, choose_threshold};
 pub use validation::Validation;
 pub use views::ViewMean;

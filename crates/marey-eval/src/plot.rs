@@ -19,12 +19,14 @@ mod raster;
 
 mod theme;
 
+mod versus;
+
 pub(crate) use canvas::escape;
 pub(crate) use theme::{page_style, plot_style};
 
 use canvas::{Anchor, Canvas, text_width_px};
 
-use crate::{CurvePanel, Error, Report};
+use crate::{CurvePanel, Error, Report, RunsCompared};
 
 /// Around a plot in a file of its own.
 const MARGIN_PX: f64 = 18.0;
@@ -108,6 +110,11 @@ fn svg(title: &str, [width, height]: [f64; 2], body: &str) -> String {
          {body}</svg>",
         escape(title)
     )
+}
+
+/// The plots of a comparison of runs, in the order of the page.
+pub(crate) fn of_runs(runs: &RunsCompared) -> Vec<Plot> {
+    vec![versus::runs_plot(runs), versus::differences_plot(runs)]
 }
 
 /// Every plot that the report has data for, in the order of the page.

@@ -3,20 +3,34 @@
 //! All three are written from one [`Report`]. The JSON is described by [`Report::json_schema`]; a change that breaks readers raises
 //! [`SCHEMA_VERSION`].
 
-mod html;
+pub(crate) mod page;
 
 mod sections;
 
-use std::fs;
+mod gallery;
+
+mod words;
+
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Classification, Error, ErrorKind, Figure, Plot, Standing};
+use crate::breakdown::largest_confusions;
+use crate::files;
+use crate::{
+    Classification, Confusion, Error, ErrorKind, Figure, Finding, Mistake, Plot, Scored, Standing,
+    Strip,
+};
 
 /// Version of the layout of `report.json`.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// Pairs of classes in [`Report::confusions`].
+const MAX_CONFUSIONS: usize = 5;
+
+/// Mistakes shown with their clips on the page.
+const MAX_WORST: usize = 12;
 
 /// All that is known about one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +52,15 @@ pub struct Report {
     pub verdict: String,
     /// The figures.
     pub classification: Classification,
+    /// The pairs of classes that are mixed up most often, the most frequent first, at most 5.
+    #[serde(default)]
+    pub confusions: Vec<Confusion>,
+    /// What a check of the data found, the gravest first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Clips for the page, in any order. They are not in `report.json`.
+    #[serde(skip)]
+    pub strips: Vec<Strip>,
     /// What training recorded, epoch by epoch. Empty where nothing was trained.
     pub curves: Vec<Curve>,
     /// The epoch whose weights were evaluated.
@@ -146,12 +169,46 @@ impl Report {
             headline: "top1".into(),
             verdict: String::new(),
             classification,
+            confusions: Vec::new(),
+            findings: Vec::new(),
+            strips: Vec::new(),
             curves: Vec::new(),
             chosen_epoch: None,
             data: DataSection::default(),
             recipe: String::new(),
             origin: Origin::default(),
         }
+    }
+
+    /// Fills [`Report::confusions`] from the items that the figures were computed on.
+    pub fn break_down(&mut self, items: &[Scored]) {
+        let classes = &self.classification.classes;
+        self.confusions = largest_confusions(classes, items, MAX_CONFUSIONS);
+    }
+
+    /// The mistakes that the page shows with their clips: those of which the model was surest, at most 12.
+    pub fn worst_mistakes(&self) -> &[Mistake] {
+        let mistakes = &self.classification.mistakes;
+        &mistakes[..mistakes.len().min(MAX_WORST)]
+    }
+
+    /// The items whose clips the page has a place for, each once: the worst mistakes, then examples of the largest
+    /// confusions.
+    pub fn items_to_show(&self) -> Vec<&str> {
+        let worst = self.worst_mistakes().iter().map(|mistake| &mistake.item);
+        let examples = self.confusions.iter().flat_map(|pair| &pair.examples);
+        let mut items: Vec<&str> = Vec::new();
+        for item in worst.chain(examples) {
+            if !items.contains(&item.as_str()) {
+                items.push(item);
+            }
+        }
+        items
+    }
+
+    /// The strip of an item, where there is one.
+    fn strip(&self, item: &str) -> Option<&Strip> {
+        self.strips.iter().find(|strip| strip.item() == item)
     }
 
     /// The figure that the verdict is about: `headline`, or the first where there is none of that name.
@@ -234,9 +291,10 @@ impl Report {
         schemars::schema_for!(Self).to_value()
     }
 
-    /// The report as one HTML file: no request, no script; light and dark, phone and paper.
+    /// The report as one HTML file: no request, no script; light and dark, phone and paper. It holds every clip of
+    /// [`Report::strips`] that it has a place for.
     pub fn to_html(&self) -> String {
-        html::page(self)
+        page::page(self)
     }
 
     /// Every plot that this report has data for, in the order of the page.
@@ -250,13 +308,9 @@ impl Report {
     /// # Errors
     /// If a file cannot be written, with its path.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
-        let plots = dir.join("plots");
-        fs::create_dir_all(&plots).map_err(|source| Error::writing(&plots, source))?;
-        for plot in self.plots() {
-            write(&plots.join(format!("{}.png", plot.name())), &plot.to_png()?)?;
-        }
-        write(&dir.join("report.json"), self.to_json().as_bytes())?;
-        write(&dir.join("report.html"), self.to_html().as_bytes())
+        files::write_plots(dir, &self.plots())?;
+        files::write(&dir.join("report.json"), self.to_json().as_bytes())?;
+        files::write(&dir.join("report.html"), self.to_html().as_bytes())
     }
 }
 
@@ -286,18 +340,6 @@ fn standing_sentence(figure: &Figure) -> String {
              that the model is better than it."
             .into(),
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .map_err(|source| {
-            // Best effort: the error that matters is the first one.
-            let _ = fs::remove_file(&partial);
-            Error::writing(path, source)
-        })
 }
 
 fn finite_points<S: Serializer>(points: &[(f64, f64)], serializer: S) -> Result<S::Ok, S::Error> {

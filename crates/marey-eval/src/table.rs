@@ -139,7 +139,8 @@ impl Classification {
     }
 }
 
-fn comparison_rows(comparison: &Comparison) -> Vec<Vec<String>> {
+/// One row a figure: both values and the difference with its interval.
+pub(crate) fn comparison_rows(comparison: &Comparison) -> Vec<Vec<String>> {
     let mut rows = vec![row([
         "figure",
         "model",
@@ -198,7 +199,7 @@ fn drop_empty_column(mut rows: Vec<Vec<String>>, column: usize) -> Vec<Vec<Strin
 }
 
 /// Aligns columns with spaces: the first to the left, the others to the right.
-fn write_table(f: &mut Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
+pub(crate) fn write_table(f: &mut Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].chars().count())

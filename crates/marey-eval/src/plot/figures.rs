@@ -45,15 +45,16 @@ pub(super) fn plot(classification: &Classification) -> Plot {
             "ink strong",
             &percent(figure.value),
         );
-        let x = axis.px(figure.baseline.value);
+        // A correlation may be below 0.
+        let x = axis.px(figure.baseline.value.clamp(0.0, 1.0));
         canvas.line([x, y - 10.0], [x, y + 10.0], "base-tick");
         let interval = figure.widest_interval();
         whisker(
             &mut canvas,
-            [axis.px(interval.low), axis.px(interval.high)],
+            [interval.low, interval.high].map(|end| axis.px(end.clamp(0.0, 1.0))),
             y,
         );
-        canvas.dot([axis.px(figure.value), y], 5.0, "f0");
+        canvas.dot([axis.px(figure.value.clamp(0.0, 1.0)), y], 5.0, "f0");
         for (series, comparison) in comparisons.iter().enumerate() {
             let found = comparison
                 .differences

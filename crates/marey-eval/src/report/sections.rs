@@ -1,18 +1,20 @@
 //! The sections of `report.html`. Each gives `None` where there is nothing to say.
 
-use super::html::{breakable, capitalised, figure, section, table};
+use super::page::{Section, breakable, capitalised, figure, table};
 use super::{DataSection, Report};
 use crate::plot::{Plot, escape};
 use crate::table::{count, percent, range};
-use crate::{ClassFigures, Comparison, Estimate, Figure, Interval, IntervalMethod, Scale};
+use crate::{
+    ClassFigures, Comparison, Estimate, Figure, Finding, Interval, IntervalMethod, Scale, Severity,
+};
 
 /// Most skipped items listed on the page; `report.json` has all.
 const MAX_SKIPPED: usize = 50;
 
-/// Most mistakes listed on the page; `report.json` has up to 100.
-const MAX_MISTAKES: usize = 40;
+/// Most items named with a finding; `report.json` has all.
+const MAX_FINDING_ITEMS: usize = 8;
 
-pub(super) fn figures(report: &Report, plots: &[Plot]) -> Option<String> {
+pub(super) fn figures(report: &Report, plots: &[Plot]) -> Option<Section> {
     let classification = &report.classification;
     // Macro recall is the same number as mean class accuracy; both are in report.json.
     let shown: Vec<&Figure> = classification
@@ -33,20 +35,15 @@ pub(super) fn figures(report: &Report, plots: &[Plot]) -> Option<String> {
             )
         })
         .collect();
-    let names: Vec<String> = classification
-        .baseline_names()
-        .iter()
-        .map(|name| escape(name))
-        .collect();
     let body = format!(
         "<div class=\"plots\">\n<div>{}</div>\n{}</div>\n<p class=\"note\">{} Baseline: {}.</p>\n\
          <h3>What the figures mean</h3>\n<dl>\n{definitions}</dl>\n",
         table("", &heads, &rows),
         figure(plots, "figures"),
         interval_note(&shown),
-        names.join("; "),
+        baseline_note(&shown),
     );
-    Some(section("Figures", &body))
+    Some(section("Figures", body))
 }
 
 fn figure_row(figure: &Figure) -> Vec<String> {
@@ -89,6 +86,26 @@ fn method_name(interval: &Interval) -> &'static str {
     }
 }
 
+/// What the baselines are: the first, and where others are used, for which figures.
+fn baseline_note(figures: &[&Figure]) -> String {
+    let mut names: Vec<(&str, Vec<&str>)> = Vec::new();
+    for figure in figures {
+        let name = figure.baseline.name.as_str();
+        match names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, titles)) => titles.push(&figure.title),
+            None => names.push((name, vec![&figure.title])),
+        }
+    }
+    let notes = names
+        .iter()
+        .enumerate()
+        .map(|(idx, (name, titles))| match idx {
+            0 => escape(name),
+            _ => escape(&format!("for {}: {name}", titles.join(", "))),
+        });
+    notes.collect::<Vec<_>>().join("; ")
+}
+
 /// What the short names of the methods in the table stand for.
 fn interval_note(figures: &[&Figure]) -> String {
     let bootstrap = figures
@@ -111,13 +128,13 @@ fn interval_note(figures: &[&Figure]) -> String {
     )
 }
 
-pub(super) fn comparisons(report: &Report) -> Option<String> {
+pub(super) fn comparisons(report: &Report) -> Option<Section> {
     let comparisons = &report.classification.comparisons;
     if comparisons.is_empty() {
         return None;
     }
     let body: String = comparisons.iter().map(comparison).collect();
-    Some(section("Beside other predictors", &body))
+    Some(section("Beside other predictors", body))
 }
 
 fn comparison(comparison: &Comparison) -> String {
@@ -157,7 +174,7 @@ fn comparison(comparison: &Comparison) -> String {
     )
 }
 
-pub(super) fn classes(report: &Report, plots: &[Plot]) -> Option<String> {
+pub(super) fn classes(report: &Report, plots: &[Plot]) -> Option<Section> {
     let classification = &report.classification;
     let rows: Vec<Vec<String>> = classification.per_class.iter().map(class_row).collect();
     let heads = ["Class", "Recall", "Precision", "F1", "Predicted"];
@@ -169,7 +186,7 @@ pub(super) fn classes(report: &Report, plots: &[Plot]) -> Option<String> {
         figure(plots, "class_recall"),
         table("named", &heads, &rows)
     );
-    Some(section("Classes", &body))
+    Some(section("Classes", body))
 }
 
 fn class_row(class: &ClassFigures) -> Vec<String> {
@@ -201,7 +218,7 @@ fn class_row(class: &ClassFigures) -> Vec<String> {
     ]
 }
 
-pub(super) fn training(plots: &[Plot]) -> Option<String> {
+pub(super) fn training(plots: &[Plot]) -> Option<Section> {
     let figures: String = ["loss", "validation_metrics", "learning_rate"]
         .iter()
         .map(|name| figure(plots, name))
@@ -211,55 +228,50 @@ pub(super) fn training(plots: &[Plot]) -> Option<String> {
     }
     Some(section(
         "Training",
-        &format!("<div class=\"plots\">\n{figures}</div>\n"),
+        format!("<div class=\"plots\">\n{figures}</div>\n"),
     ))
 }
 
-pub(super) fn mistakes(report: &Report) -> Option<String> {
-    let classification = &report.classification;
-    if classification.mistakes.is_empty() {
+pub(super) fn findings(report: &Report) -> Option<Section> {
+    if report.findings.is_empty() {
         return None;
     }
-    let rows: Vec<Vec<String>> = classification
-        .mistakes
-        .iter()
-        .take(MAX_MISTAKES)
-        .map(|mistake| {
-            let group = match &mistake.group {
-                Some(group) => format!("<small>{}</small>", breakable(group)),
-                None => String::new(),
-            };
-            vec![
-                format!("{}{group}", breakable(&mistake.item)),
-                breakable(&mistake.truth),
-                breakable(&mistake.predicted),
-                format!(
-                    "<b>{:.3}</b><small>truth {:.3}</small>",
-                    mistake.score, mistake.truth_score
-                ),
-            ]
-        })
-        .collect();
-    let shown = rows.len();
-    let which = match classification.num_mistakes {
-        all if all == shown => "the most confident first".to_owned(),
-        _ => format!("the {shown} most confident of them"),
-    };
+    let entries: String = report.findings.iter().map(finding).collect();
     let body = format!(
-        "<p>{} of {} wrong; {which}. Look at these first: they are mistakes of the model or of the \
-         labels.</p>\n{}",
-        classification.num_mistakes,
-        count(classification.num_items, "item"),
-        table(
-            "words named",
-            &["Item", "Truth", "Prediction", "Score"],
-            &rows
-        )
+        "<p>What the check of the data found, the gravest first. It was made before the model was judged.</p>\n\
+         <ul class=\"findings\">\n{entries}</ul>\n"
     );
-    Some(section("Mistakes", &body))
+    Some(section("Findings in the data", body))
 }
 
-pub(super) fn data(report: &Report, plots: &[Plot]) -> Option<String> {
+fn finding(finding: &Finding) -> String {
+    let (class, name) = match finding.severity {
+        Severity::Stop => ("stop", "Figures flatter the model"),
+        Severity::Warning => ("warning", "Figures may mislead"),
+        Severity::Note => ("note", "Worth knowing"),
+    };
+    let mut entry = format!(
+        "<li class=\"{class}\"><b>{name}</b>{}",
+        escape(&capitalised(&finding.sentence))
+    );
+    if !finding.items.is_empty() {
+        let shown = finding.items.iter().take(MAX_FINDING_ITEMS);
+        let mut items = shown
+            .map(|item| breakable(item))
+            .collect::<Vec<_>>()
+            .join(", ");
+        if finding.items.len() > MAX_FINDING_ITEMS {
+            items += &format!(" and {} more", finding.items.len() - MAX_FINDING_ITEMS);
+        }
+        entry += &format!("<small>{items}</small>");
+    }
+    if let Some(command) = &finding.command {
+        entry += &format!("<pre>{}</pre>", escape(command));
+    }
+    entry + "</li>\n"
+}
+
+pub(super) fn data(report: &Report, plots: &[Plot]) -> Option<Section> {
     let data = &report.data;
     if *data == DataSection::default() {
         return None;
@@ -313,20 +325,20 @@ pub(super) fn data(report: &Report, plots: &[Plot]) -> Option<String> {
             table("words named", &["Item", "Why"], &rows)
         );
     }
-    Some(section("Data", &body))
+    Some(section("Data", body))
 }
 
-pub(super) fn recipe(report: &Report) -> Option<String> {
+pub(super) fn recipe(report: &Report) -> Option<Section> {
     if report.recipe.is_empty() {
         return None;
     }
     Some(section(
         "Recipe",
-        &format!("<pre>{}</pre>\n", escape(report.recipe.trim_end())),
+        format!("<pre>{}</pre>\n", escape(report.recipe.trim_end())),
     ))
 }
 
-pub(super) fn reproduce(report: &Report) -> Option<String> {
+pub(super) fn reproduce(report: &Report) -> Option<Section> {
     let origin = &report.origin;
     if origin.command.is_empty() {
         return None;
@@ -355,7 +367,11 @@ pub(super) fn reproduce(report: &Report) -> Option<String> {
         "<pre>{}</pre>\n<dl>\n{facts}</dl>\n",
         escape(&origin.command)
     );
-    Some(section("How to get this again", &body))
+    Some(section("How to get this again", body))
+}
+
+fn section(heading: &'static str, body: String) -> Section {
+    Section { heading, body }
 }
 
 /// Seconds for people: `42.1 s`, `12 min 5 s`, `3 h 4 min`.

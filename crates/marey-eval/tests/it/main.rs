@@ -18,5 +18,8 @@ mod plots;
 /// The three forms of a report.
 mod reports;
 
+/// Runs beside each other.
+mod runs;
+
 /// A report with everything in it.
 mod sample;

@@ -3,7 +3,8 @@
 use std::fs;
 
 use marey_eval::{
-    Bootstrap, Curve, CurvePanel, ErrorKind, Report, SCHEMA_VERSION, Skipped, classify,
+    Bootstrap, Curve, CurvePanel, ErrorKind, Finding, Heat, Report, SCHEMA_VERSION, Severity,
+    Skipped, Strip, classify,
 };
 
 use crate::sample;
@@ -14,6 +15,8 @@ fn json_is_read_back_as_it_was() {
     let read = Report::from_json(&report.to_json()).expect("its own JSON");
     let expected = Report {
         verdict: report.verdict(),
+        // Pictures are for the page only.
+        strips: Vec::new(),
         ..report
     };
     // f64 survives JSON to the bit; f32 scores do as well.
@@ -106,7 +109,7 @@ fn an_accepted_leak_comes_first() {
     );
     assert!(verdict.ends_with("expect less on new data."), "{verdict}");
     let html = report.to_html();
-    let leak = html.find("accepted leak").expect("the leak is on the page");
+    let leak = html.find("Accepted leak").expect("the leak is on the page");
     assert!(
         leak < html
             .find("macro F1 is")
@@ -117,11 +120,15 @@ fn an_accepted_leak_comes_first() {
 #[test]
 fn the_page_asks_for_nothing_and_runs_nothing() {
     let html = sample::report().to_html();
-    let without_namespace = html.replace("http://www.w3.org/2000/svg", "");
+    let inline = "<img src=\"data:image/jpeg;base64,";
+    assert!(html.matches(inline).count() > 20);
+    let rest = html
+        .replace("http://www.w3.org/2000/svg", "")
+        .replace(inline, "");
     for forbidden in [
         "http:", "https:", "//cdn", "<script", "<link", "<img", "url(", "@import", "src=",
     ] {
-        assert!(!without_namespace.contains(forbidden), "{forbidden}");
+        assert!(!rest.contains(forbidden), "{forbidden}");
     }
     for needed in [
         "prefers-color-scheme:dark",
@@ -153,6 +160,25 @@ fn no_name_becomes_markup() {
     .expect("sound items");
     report.classification.comparisons = comparisons;
     report.classification.comparisons[0].name = evil.into();
+    report.break_down(&items);
+    let frame = [0; 4 * 4 * 3];
+    let heat = Heat {
+        class: evil.into(),
+        dims: [1; 3],
+        values: vec![1.0],
+        over_time: vec![1.0],
+    };
+    report.strips = report
+        .items_to_show()
+        .into_iter()
+        .map(|item| Strip::new(item, [1, 4, 4], &frame, Some(&heat)).expect("a strip"))
+        .collect();
+    report.findings = vec![Finding {
+        severity: Severity::Stop,
+        sentence: evil.into(),
+        items: vec![evil.into()],
+        command: Some(evil.into()),
+    }];
     for text in [
         &mut report.name,
         &mut report.split,
@@ -175,7 +201,7 @@ fn no_name_becomes_markup() {
     report.origin.facts[0] = (evil.into(), evil.into());
     report.accepted_leak = Some(evil.into());
     let html = report.to_html();
-    assert!(!html.contains("<img"), "markup came through");
+    assert!(!html.contains("<img src=x"), "markup came through");
     assert!(
         html.matches("&lt;img src=x onerror=&#39;alert(1)&#39;&gt;&quot;")
             .count()
@@ -219,8 +245,144 @@ fn an_evaluation_without_training_is_a_report_too() {
     let full = sample::report();
     let report = Report::new("bundle", "test", full.classification);
     let html = report.to_html();
-    for absent in ["<h2>Training", "<h2>Data", "<h2>Recipe", "<h2>How to get"] {
+    for absent in [
+        "<h2>Training",
+        "<h2>Data",
+        "<h2>Recipe",
+        "<h2>How to get",
+        "<h2>Findings",
+        "<h2>What is taken",
+        "class=\"film\"",
+    ] {
         assert!(!html.contains(absent), "{absent}");
     }
     assert!(html.contains("top-1 accuracy is "));
+    // Without clips every mistake is a row of the table.
+    assert!(html.contains("<h2>Mistakes") && html.contains("words named"));
+}
+
+#[test]
+fn a_page_is_balanced_and_small() {
+    let report = sample::report();
+    let html = report.to_html();
+    assert!(html.len() < 3_000_000, "{} bytes", html.len());
+    check_balanced(&html);
+    check_balanced(&Report::new("bundle", "test", report.classification).to_html());
+}
+
+/// Every element that is opened is closed, in order.
+pub(crate) fn check_balanced(html: &str) {
+    const VOID: [&str; 5] = ["meta", "img", "wbr", "br", "!doctype"];
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        let (tag, after) = rest.split_once('>').expect("a tag ends");
+        rest = after;
+        let name = tag
+            .trim_start_matches('/')
+            .split(|c: char| c.is_whitespace() || c == '/')
+            .next()
+            .expect("split gives at least one part");
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "closed before {:.80}", rest);
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+        // A style sheet is not markup.
+        if name == "style" && !tag.starts_with('/') {
+            rest = &rest[rest.find("</style").expect("a style sheet ends")..];
+        }
+    }
+    assert!(open.is_empty(), "{open:?} is never closed");
+}
+
+#[test]
+fn links_of_the_page_lead_somewhere() {
+    let html = sample::report().to_html();
+    let mut num_links = 0;
+    for link in html.split("href=\"#").skip(1) {
+        let id = link
+            .split('"')
+            .next()
+            .expect("split gives at least one part");
+        assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
+        num_links += 1;
+    }
+    assert!(num_links > 8, "{num_links}");
+}
+
+#[test]
+fn a_mistake_is_shown_once_with_its_clip_and_where_the_model_looked() {
+    let report = sample::report();
+    let html = report.to_html();
+    let mistakes = &html[html.find("<h2>Mistakes").expect("mistakes")..];
+    let mistakes = &mistakes[..mistakes.find("</section>").expect("an end")];
+    let cards = report.worst_mistakes().len();
+    assert_eq!(cards, 12);
+    assert_eq!(mistakes.matches("class=\"card\"").count(), cards);
+    // The clip, and the clip under its heat, with its bars.
+    assert_eq!(mistakes.matches("class=\"film\"").count(), 2 * cards);
+    assert_eq!(
+        mistakes.matches("aria-label=\"weight over time\"").count(),
+        cards
+    );
+    // The others are in the table.
+    let rows = mistakes.matches("<tr><td>").count();
+    let all = report.classification.mistakes.len().min(40);
+    assert_eq!(rows, all - cards);
+    // The examples of the confusions are shown too.
+    let confusions = &html[html.find("<h2>What is taken").expect("confusions")..];
+    let confusions = &confusions[..confusions.find("</section>").expect("an end")];
+    let examples: usize = report
+        .confusions
+        .iter()
+        .map(|pair| pair.examples.len())
+        .sum();
+    assert!(examples > 5);
+    assert_eq!(confusions.matches("class=\"film\"").count(), examples);
+}
+
+#[test]
+fn the_plain_verdict_counts_items() {
+    let report = sample::report();
+    let html = report.to_html();
+    let top1 = report.classification.figure("top1").expect("always there");
+    let correct = (top1.value * 201.0).round();
+    let plain = format!("of 201 items the model named {correct} rightly. Answering ");
+    assert!(html.contains(&plain), "{plain}");
+    assert!(
+        html.contains("every time would have been right 84 times"),
+        "the baseline"
+    );
+}
+
+#[test]
+fn groups_come_worst_first_and_findings_gravest_first() {
+    let report = sample::report();
+    assert_eq!(report.classification.groups.len(), 23);
+    let ends: Vec<f64> = report
+        .classification
+        .groups
+        .iter()
+        .map(|group| group.interval.high)
+        .collect();
+    assert!(ends.is_sorted(), "{ends:?}");
+    let html = report.to_html();
+    let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text}"));
+    let first = report.classification.groups[0].group.replace('_', "_<wbr>");
+    let last = report.classification.groups[22]
+        .group
+        .replace('_', "_<wbr>");
+    let rows = &html[at("<h2>Worst groups first")..at("<h2>Mistakes")];
+    assert!(rows.contains(&first) && !rows.contains(&last));
+    assert!(rows.contains("the 12 worst of 23") && rows.matches("<tr><td>").count() == 12);
+    assert!(at("Figures flatter the model") < at("Worth knowing"));
+    // What flatters the figures stands before them too, and nothing milder.
+    assert!(at("3 groups have items in train and in test") < at("macro F1 is"));
+    assert!(at("Every clip lasts") > at("<h2>Findings"));
+    assert!(
+        html.contains(" and 4 more"),
+        "items beyond the eighth are counted"
+    );
 }

@@ -2,8 +2,8 @@
 
 use marey_clip::rng_for;
 use marey_eval::{
-    Bootstrap, Curve, CurvePanel, DataSection, Origin, Report, Scored, Skipped, SplitCounts,
-    classify, compare,
+    Bootstrap, Curve, CurvePanel, DataSection, Finding, Heat, Origin, Report, Scored, Severity,
+    Skipped, SplitCounts, Strip, classify, compare,
 };
 use rand::Rng;
 
@@ -63,6 +63,9 @@ pub(crate) fn report() -> Report {
     ];
     let mut report = Report::new("cctv-3", "test", classification);
     report.headline = "macro_f1".into();
+    report.break_down(&items);
+    report.findings = findings();
+    report.strips = strips(&report);
     report.curves = curves();
     report.chosen_epoch = Some(21.0);
     report.data = data(&train_counts);
@@ -78,6 +81,78 @@ pub(crate) fn report() -> Report {
         facts: vec![("Model".into(), "r3d_18, 33.17 M parameters".into())],
     };
     report
+}
+
+/// A ball that crosses each clip, and heat that follows it.
+fn strips(report: &Report) -> Vec<Strip> {
+    let dims = [16, 60, 80];
+    let ball = |t: usize| [30.0 + 18.0 * (t as f32 * 0.5).sin(), 5.0 * t as f32];
+    let near = |t: usize, y: f32, x: f32, radius: f32| {
+        let [y0, x0] = ball(t);
+        (1.0 - ((y - y0).hypot(x - x0) / radius)).max(0.0)
+    };
+    let mut pixels = Vec::new();
+    for t in 0..dims[0] {
+        for y in 0..dims[1] {
+            for x in 0..dims[2] {
+                let ball = near(t, y as f32, x as f32, 9.0).sqrt();
+                let sky = [90.0, 120.0 + y as f32, 170.0 - y as f32];
+                pixels.extend(sky.map(|sky| (sky * (1.0 - ball) + 250.0 * ball) as u8));
+            }
+        }
+    }
+    let mut values = Vec::new();
+    for t in 0..4 {
+        for y in 0..6 {
+            for x in 0..8 {
+                values.push(near(
+                    4 * t + 2,
+                    10.0 * y as f32 + 5.0,
+                    10.0 * x as f32 + 5.0,
+                    30.0,
+                ));
+            }
+        }
+    }
+    let worst: Vec<&str> = report
+        .worst_mistakes()
+        .iter()
+        .map(|mistake| mistake.item.as_str())
+        .collect();
+    let strip = |item: &str| {
+        let heat = Heat {
+            class: "bridge_up".into(),
+            dims: [4, 6, 8],
+            values: values.clone(),
+            over_time: vec![0.1, 0.5, 0.3, 0.1],
+        };
+        let heat = worst.contains(&item).then_some(&heat);
+        Strip::new(item, dims, &pixels, heat).expect("a strip")
+    };
+    report.items_to_show().into_iter().map(strip).collect()
+}
+
+fn findings() -> Vec<Finding> {
+    vec![
+        Finding {
+            severity: Severity::Stop,
+            sentence:
+                "3 groups have items in train and in test: a camera that was learned is asked again"
+                    .into(),
+            items: (0..12)
+                .map(|i| format!("clips/animal/{i:04}.mp4"))
+                .collect(),
+            command: Some(
+                "marey data split cctv/manifest.csv --group location --output split.csv".into(),
+            ),
+        },
+        Finding {
+            severity: Severity::Note,
+            sentence: "every clip lasts 10 s".into(),
+            items: Vec::new(),
+            command: None,
+        },
+    ]
 }
 
 fn curves() -> Vec<Curve> {

@@ -1,51 +1,105 @@
 //! `report.html`: the page around the sections.
 
-use super::{Report, sections};
+use super::words::{plain_verdict, words};
+use super::{Report, gallery, sections};
 use crate::plot::{Plot, escape, page_style, plot_style};
-use crate::{SCHEMA_VERSION, Standing};
+use crate::{SCHEMA_VERSION, Severity, Standing};
 
 const STYLE: &str = include_str!("style.css");
+
+/// A part of the page under a heading of its own.
+pub(crate) struct Section {
+    pub(crate) heading: &'static str,
+    /// HTML.
+    pub(crate) body: String,
+}
 
 /// The whole page. Everything that a person wrote, file names and class names included, passes through [`escape`].
 pub(super) fn page(report: &Report) -> String {
     let plots = report.plots();
-    let sections: Vec<String> = [
+    let sections = [
         sections::figures(report, &plots),
         sections::comparisons(report),
         sections::classes(report, &plots),
+        gallery::confusions(report),
+        gallery::groups(report),
+        gallery::mistakes(report),
+        sections::findings(report),
         sections::training(&plots),
-        sections::mistakes(report),
         sections::data(report, &plots),
         sections::recipe(report),
         sections::reproduce(report),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+        Some(words(report)),
+    ];
+    let sections: Vec<Section> = sections.into_iter().flatten().collect();
+    let head = Head {
+        title: &format!("{}: {}", report.name, report.split),
+        heading: &format!("{}, evaluated on {}", report.name, report.split),
+        version: &report.origin.version,
+        files: "report.json",
+    };
+    let top = format!(
+        "{}{}{}",
+        verdict(report),
+        plain_verdict(report),
+        warnings(report)
+    );
+    document(&head, &top, &sections)
+}
+
+/// What a page says about itself; plain text.
+pub(crate) struct Head<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) heading: &'a str,
+    /// Version of the program, or nothing.
+    pub(crate) version: &'a str,
+    /// The file that holds the same in numbers.
+    pub(crate) files: &'a str,
+}
+
+/// A page of its own: no request, no script. `top` is HTML.
+pub(crate) fn document(head: &Head<'_>, top: &str, sections: &[Section]) -> String {
+    let links: String = sections
+        .iter()
+        .map(|section| {
+            let (id, heading) = (id(section), section.heading);
+            format!("<a href=\"#{id}\">{heading}</a>\n")
+        })
+        .collect();
+    let sections: String = sections
+        .iter()
+        .map(|section| {
+            let Section { heading, body } = section;
+            let id = id(section);
+            format!("<section id=\"{id}\">\n<h2>{heading}</h2>\n{body}</section>\n")
+        })
+        .collect();
+    let version = match head.version {
+        "" => String::new(),
+        version => format!(" {}", escape(version)),
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{}\n{}{STYLE}</style>\n</head>\n<body>\n\
-         <h1>{name}, evaluated on {split}</h1>\n{}{}{}\
-         <footer>Written by marey{}. The same in numbers: report.json, schema version \
+         <title>{}</title>\n<style>\n{}\n{}{STYLE}</style>\n</head>\n<body>\n\
+         <h1>{}</h1>\n{top}<nav>\n{links}</nav>\n{sections}\
+         <footer>Written by marey{version}. The same in numbers: {}, schema version \
          {SCHEMA_VERSION}.</footer>\n</body>\n</html>\n",
+        escape(head.title),
         page_style(),
         plot_style(),
-        verdict(report),
-        warnings(report),
-        sections.concat(),
-        version(report),
-        title = escape(&format!("{}: {}", report.name, report.split)),
-        name = escape(&report.name),
-        split = escape(&report.split),
+        escape(head.heading),
+        head.files,
     )
 }
 
-fn version(report: &Report) -> String {
-    match report.origin.version.as_str() {
-        "" => String::new(),
-        version => format!(" {}", escape(version)),
-    }
+/// The name that links within the page use.
+fn id(section: &Section) -> String {
+    let dashed = |character: char| match character {
+        'a'..='z' => character,
+        _ => '-',
+    };
+    section.heading.to_lowercase().chars().map(dashed).collect()
 }
 
 fn verdict(report: &Report) -> String {
@@ -55,10 +109,17 @@ fn verdict(report: &Report) -> String {
         Some(Standing::Undecided) | None => "undecided",
     };
     let (leak, sentence) = report.verdict_parts();
-    let leak = match leak {
-        Some(leak) => format!("<p class=\"leak\">{}</p>\n", escape(&leak)),
-        None => String::new(),
-    };
+    // What flatters the figures stands before them.
+    let grave = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Stop)
+        .map(|finding| finding.sentence.clone());
+    let leak: String = leak
+        .into_iter()
+        .chain(grave)
+        .map(|leak| format!("<p class=\"leak\">{}</p>\n", escape(&capitalised(&leak))))
+        .collect();
     format!(
         "<div class=\"verdict {mood}\">\n{leak}<p>{}</p>\n</div>\n",
         unbroken(&escape(&sentence))
@@ -66,7 +127,7 @@ fn verdict(report: &Report) -> String {
 }
 
 /// Keeps a number and its percent sign, and the two ends of an interval, on one line.
-fn unbroken(html: &str) -> String {
+pub(crate) fn unbroken(html: &str) -> String {
     html.replace(" %", "&nbsp;%")
         .replace('–', "&#8288;–&#8288;")
 }
@@ -83,13 +144,8 @@ fn warnings(report: &Report) -> String {
     format!("<p>Before believing the figures:</p>\n<ul class=\"warnings\">\n{entries}</ul>\n")
 }
 
-/// A section with a heading.
-pub(super) fn section(heading: &str, body: &str) -> String {
-    format!("<section>\n<h2>{heading}</h2>\n{body}</section>\n")
-}
-
 /// The plot of this name as a figure; empty where there is none.
-pub(super) fn figure(plots: &[Plot], name: &str) -> String {
+pub(crate) fn figure(plots: &[Plot], name: &str) -> String {
     let Some(plot) = plots.iter().find(|plot| plot.name() == name) else {
         return String::new();
     };
@@ -107,7 +163,7 @@ pub(super) fn figure(plots: &[Plot], name: &str) -> String {
 }
 
 /// A table that scrolls sideways where it is too wide. Cells are HTML: callers escape.
-pub(super) fn table(class: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(class: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads: String = heads
         .iter()
         .map(|head| format!("<th>{head}</th>"))
@@ -126,12 +182,12 @@ pub(super) fn table(class: &str, heads: &[&str], rows: &[Vec<String>]) -> String
 }
 
 /// A path or a class name, made safe, that a narrow table may break where a reader would.
-pub(super) fn breakable(name: &str) -> String {
+pub(crate) fn breakable(name: &str) -> String {
     escape(name).replace('/', "/<wbr>").replace('_', "_<wbr>")
 }
 
 /// With its first letter as a capital.
-pub(super) fn capitalised(text: &str) -> String {
+pub(crate) fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),
