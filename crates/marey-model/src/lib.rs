@@ -29,6 +29,8 @@ mod config;
 
 mod model;
 
+mod evidence;
+
 pub mod weights;
 
 mod card;
@@ -43,4 +45,5 @@ pub use bundle::Bundle;
 pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, Provenance, utc};
 pub use config::{Arch, HeadImport, ModelConfig};
 pub use error::{Error, ErrorKind};
+pub use evidence::Evidence;
 pub use model::Model;

@@ -7,7 +7,7 @@ use burn::{
 use marey_kernel::in_pool;
 
 use crate::{
-    Arch,
+    Arch, Evidence,
     arch::{EfficientNetBiLstm, R3d},
     weights,
 };
@@ -77,6 +77,20 @@ impl Model {
         match self {
             Self::R3d(model) => model.features(clips),
             Self::EfficientNetBiLstm(model) => model.features(clips),
+        }
+    }
+
+    /// What in clips speaks for the class at position `class`, whatever the model answers.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    ///
+    /// # Panics
+    /// As [`Model::forward`]; if there is no such class, or the clips are on an autodiff device.
+    pub fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
+        match self {
+            Self::R3d(model) => model.evidence(clips, class),
+            Self::EfficientNetBiLstm(model) => model.evidence(clips, class),
         }
     }
 

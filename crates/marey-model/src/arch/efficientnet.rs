@@ -153,6 +153,18 @@ impl EfficientNet {
     /// # Panics
     /// If the pictures do not have 3 channels.
     pub fn forward(&self, pictures: Tensor<4>) -> Tensor<2> {
+        global_average(self.feature_map(pictures))
+    }
+
+    /// What [`EfficientNet::forward`] takes the mean of.
+    ///
+    /// # Shapes
+    /// - `pictures`: `[b, h, w, 3]`
+    /// - output: `[b, h / 32, w / 32, 1280]` at width 1, in the type of the pictures
+    ///
+    /// # Panics
+    /// If the pictures do not have 3 channels.
+    pub fn feature_map(&self, pictures: Tensor<4>) -> Tensor<4> {
         assert_shape!(pictures, [_, _, _, 3]);
         let x = self.conv_stem.forward_normed(pictures, &self.bn1, None); // [b, h / 2, w / 2, 32]
         let x = self
@@ -160,7 +172,7 @@ impl EfficientNet {
             .iter()
             .flatten()
             .fold(x, |x, block| block.forward(x)); // [b, h / 32, w / 32, 320]
-        global_average(self.conv_head.forward_normed(x, &self.bn2, None))
+        self.conv_head.forward_normed(x, &self.bn2, None)
     }
 }
 

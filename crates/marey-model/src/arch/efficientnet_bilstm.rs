@@ -10,7 +10,13 @@ use burn::{
 };
 
 use super::{EfficientNet, EfficientNetConfig};
-use crate::layer::{Activation, AdditiveAttention, BatchNorm, BiLstm, Init, Linear, LinearInit};
+use crate::{
+    Evidence,
+    evidence::places,
+    layer::{
+        Activation, AdditiveAttention, BatchNorm, BiLstm, Init, Linear, LinearInit, global_average,
+    },
+};
 
 /// Builds an [`EfficientNetBiLstm`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +129,51 @@ impl EfficientNetBiLstm {
         let (linear, relu, norm) = &self.projection;
         self.dropout
             .forward(norm.forward(relu.forward(linear.forward(clip))))
+    }
+
+    /// What in clips speaks for a class: Grad-CAM of each frame's last feature map, and the attention over time.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`; the map has all `t` frames
+    ///
+    /// # Panics
+    /// As [`EfficientNetBiLstm::forward`]; if there is no such class, or the clips are on an autodiff device.
+    pub fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
+        assert_shape!(clips, [_, _, _, _, 3]);
+        let [b, t, h, w, c] = clips.dims();
+        let backbone = &self.backbone.backbone;
+        let map = backbone.feature_map(clips.reshape([b * t, h, w, c]));
+        let map = map.cast(burn::tensor::FloatDType::F32);
+        let [_, h, w, d] = map.dims();
+        let frames = global_average(map.clone()).reshape([b, t, d]);
+        let states = self.temporal_encoder.rnn.forward(frames.clone());
+        let attention = self.temporal_encoder.attention.weights(states.clone());
+        let gradient = self.input_gradient(frames, states, class) / (h * w) as f64;
+        Evidence {
+            places: places(map.reshape([b, t, h, w, d]), gradient),
+            over_time: attention.reshape([b, t]),
+        }
+    }
+
+    /// The gradient of a class's logit with respect to the pooled frames, backwards through the head.
+    ///
+    /// # Shapes
+    /// - `frames`: `[b, t, d]`, `states`: `[b, t, 512]`
+    /// - output: `[b, t, d]`
+    fn input_gradient(&self, frames: Tensor<3>, states: Tensor<3>, class: usize) -> Tensor<3> {
+        let TemporalEncoder { rnn, attention } = &self.temporal_encoder;
+        let (linear, _, norm) = &self.projection;
+        let fixed = norm.fixed(&frames.device());
+        let affine = fixed
+            .expect("evidence is asked for on a device without autodiff")
+            .affine;
+        let before = linear.forward(attention.forward(states.clone())); // [b, 512]
+        let of_norm = (self.classifier.weights_of(class) * affine.gamma).unsqueeze_dim::<2>(0);
+        // The ReLU lets through what is above zero.
+        let of_linear = before.greater_elem(0.0).float() * of_norm;
+        let of_clip = linear.input_gradient(of_linear);
+        let of_states = attention.input_gradient(states, of_clip);
+        rnn.input_gradient(frames, of_states)
     }
 
     /// Classes.

@@ -10,8 +10,10 @@ use burn::{
 };
 
 use super::scaled_channels;
-use crate::layer::{
-    Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average,
+use crate::{
+    Evidence,
+    evidence::places,
+    layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average},
 };
 
 /// Builds an [`R3d`].
@@ -102,16 +104,41 @@ impl R3d {
     /// # Panics
     /// As [`R3d::forward`].
     pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
+        global_average(self.feature_map(clips))
+    }
+
+    /// What in clips speaks for a class: the last feature map by the classifier's weights, over the number of places. That is
+    /// Grad-CAM, since the gradient of a logit through a mean and a linear layer is just that.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    ///
+    /// # Panics
+    /// As [`R3d::forward`], and if there is no such class.
+    pub fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
+        // `global_average` works in `f32` too.
+        let map = self.feature_map(clips).cast(burn::tensor::FloatDType::F32);
+        let [b, t, h, w, c] = map.dims();
+        let gradient = self.fc.weights_of(class) / (t * h * w) as f64;
+        let places = places(map, gradient.reshape([1, 1, c]));
+        let over_time = places.clone().reshape([b, t, h * w]).sum_dim(2);
+        Evidence {
+            places,
+            over_time: over_time.reshape([b, t]),
+        }
+    }
+
+    /// `[b, t, h, w, 3]` to `[b, t / 8, h / 16, w / 16, 512]` at width 1, in the type of the clips.
+    fn feature_map(&self, clips: Tensor<5>) -> Tensor<5> {
         assert_shape!(clips, [_, _, _, _, 3]);
         let (conv, norm) = &self.stem;
         let x = conv.forward_normed(clips, norm, None); // [b, t, h / 2, w / 2, 64]
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
-        // Stages 2 to 4 halve time and space: [b, t / 8, h / 16, w / 16, 512].
-        let x = stages
+        // Stages 2 to 4 halve time and space.
+        stages
             .into_iter()
             .flatten()
-            .fold(x, |x, block| block.forward(x));
-        global_average(x)
+            .fold(x, |x, block| block.forward(x))
     }
 
     /// Classes.
@@ -158,5 +185,53 @@ impl BasicBlock {
             None => x,
         };
         run(&self.conv2, y, Some(x))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+    use marey_clip::rng_for;
+
+    use super::*;
+
+    #[test]
+    fn cam_is_grad_cam() {
+        let device = Device::flex();
+        let config = R3dConfig {
+            width: 0.125,
+            ..R3dConfig::r3d_18(3)
+        };
+        let build =
+            |device: &Device| config.init(&mut Init::Random(&mut rng_for(3, 0, 0, 0)), device);
+        let clips = Tensor::<5>::random([2, 16, 32, 48, 3], Distribution::Default, &device);
+        let model = build(&device);
+        let evidence = model.evidence(clips.clone(), 1);
+
+        // Grad-CAM as its paper writes it, by autodiff behind the map.
+        let tape = device.clone().autodiff();
+        let map = model.feature_map(clips);
+        let [b, t, h, w, c] = map.dims();
+        let leaf = Tensor::<5>::from_data(map.clone().into_data(), &tape).require_grad();
+        let logits = build(&tape).fc.forward(global_average(leaf.clone()));
+        let grads = logits.narrow(1, 1, 1).sum().backward();
+        let grad = leaf.grad(&grads).expect("the map leads to the logit");
+        let alpha = grad
+            .reshape([b, t * h * w, c])
+            .mean_dim(1)
+            .reshape([b, 1, 1, 1, c]);
+        let expected =
+            burn::tensor::activation::relu((map * alpha).sum_dim(4).reshape([b, t, h, w]));
+        assert!(expected.clone().max().into_scalar::<f32>() > 0.0);
+        let off = (evidence.places.clone() - expected.clone()).abs().max();
+        let scale = expected.clone().max().into_scalar::<f32>();
+        assert!(off.into_scalar::<f32>() < 1e-5 * scale);
+        let sums = evidence
+            .places
+            .reshape([b, t, h * w])
+            .sum_dim(2)
+            .reshape([b, t]);
+        let off = (sums - evidence.over_time).abs().max().into_scalar::<f32>();
+        assert_eq!(off, 0.0);
     }
 }

@@ -52,6 +52,23 @@ impl Linear {
         self.weight.dims()[0]
     }
 
+    /// The weights `[i]` of one output.
+    ///
+    /// # Panics
+    /// If there is no such output.
+    pub(crate) fn weights_of(&self, output: usize) -> Tensor<1> {
+        self.weight.val().narrow(0, output, 1).squeeze_dim(0)
+    }
+
+    /// The gradient of the input from that of the output.
+    ///
+    /// # Shapes
+    /// - `grad`: `[b, o]`
+    /// - output: `[b, i]`
+    pub(crate) fn input_gradient(&self, grad: Tensor<2>) -> Tensor<2> {
+        grad.matmul(self.weight.val())
+    }
+
     /// # Shapes
     /// - `x`: `[.., i]`
     /// - output: `[.., o]`

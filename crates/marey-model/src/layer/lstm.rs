@@ -5,7 +5,7 @@
 use burn::{
     module::{Module, Param},
     nn::{Dropout, DropoutConfig},
-    tensor::{Device, Tensor},
+    tensor::{Device, Tensor, activation::sigmoid},
 };
 use marey_kernel::{KeptWeights, bilstm};
 
@@ -54,12 +54,7 @@ impl BiLstm {
         note("lstm", label, self, &x, Self::forward);
         let last = self.layers.len().saturating_sub(1);
         self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
-            let directions = [&layer.forward, &layer.reverse];
-            let inputs = directions.map(|direction| direction.inputs(x.clone()));
-            let y = bilstm(
-                inputs,
-                directions.map(|direction| direction.weight_hh.val()),
-            );
+            let y = layer.states(x);
             if idx < last {
                 self.dropout.forward(y)
             } else {
@@ -69,10 +64,47 @@ impl BiLstm {
     }
 }
 
+impl BiLstm {
+    /// The gradient of the input from that of the output, with nothing dropped.
+    ///
+    /// # Shapes
+    /// - `x`: `[b, t, d]`, `grad`: `[b, t, 2 * n]`
+    /// - output: `[b, t, d]`
+    pub(crate) fn input_gradient(&self, x: Tensor<3>, grad: Tensor<3>) -> Tensor<3> {
+        // What each layer is given, and what the last one gives.
+        let mut given = vec![x];
+        for layer in &self.layers {
+            given.push(layer.states(given[given.len() - 1].clone()));
+        }
+        let layers = self.layers.iter().enumerate().rev();
+        layers.fold(grad, |grad, (idx, layer)| {
+            let (x, states) = (given[idx].clone(), given[idx + 1].clone());
+            let n = grad.dims()[2] / 2;
+            let half = |y: &Tensor<3>, start: usize| y.clone().narrow(2, start, n);
+            let forward = layer
+                .forward
+                .input_gradient(x.clone(), half(&states, 0), half(&grad, 0));
+            let [x, states, grad] = [x, half(&states, n), half(&grad, n)].map(|y| y.flip([1]));
+            forward + layer.reverse.input_gradient(x, states, grad).flip([1])
+        })
+    }
+}
+
 #[derive(Module, Debug)]
 struct Layer {
     forward: Direction,
     reverse: Direction,
+}
+
+impl Layer {
+    /// `[b, t, d]` to the states `[b, t, 2 * n]`, forward ones before backward ones.
+    fn states(&self, x: Tensor<3>) -> Tensor<3> {
+        let directions = [&self.forward, &self.reverse];
+        bilstm(
+            directions.map(|direction| direction.inputs(x.clone())),
+            directions.map(|direction| direction.weight_hh.val()),
+        )
+    }
 }
 
 /// One LSTM; its gates lie in the order input, forget, cell, output.
@@ -103,13 +135,93 @@ impl Direction {
         let bias = self.bias_ih.val() + self.bias_hh.val();
         op::linear(x, self.weight_ih.val(), bias, &self.kept)
     }
+
+    /// The gradient of the input from that of the states, frames in the order in which they are read: backpropagation
+    /// through time (Werbos, 1990), written out.
+    ///
+    /// # Shapes
+    /// - `x`: `[b, t, d]`, `states` and `grad`: `[b, t, n]`
+    /// - output: `[b, t, d]`
+    fn input_gradient(&self, x: Tensor<3>, states: Tensor<3>, grad: Tensor<3>) -> Tensor<3> {
+        let [b, t, n] = states.dims();
+        let zero = Tensor::zeros([b, 1, n], &x.device());
+        let before = Tensor::cat(vec![zero, states], 1).narrow(1, 0, t);
+        let no_bias = self.bias_hh.val().zeros_like();
+        let recurrent = self.weight_hh.val();
+        let gates =
+            self.inputs(x) + op::linear(before, recurrent, no_bias, &KeptWeights::default());
+        let at = |frame: usize, gate: usize| {
+            let gate = gates.clone().narrow(1, frame, 1).narrow(2, gate * n, n);
+            gate.reshape([b, n])
+        };
+        let frames: Vec<[Tensor<2>; 4]> = (0..t)
+            .map(|frame| {
+                let [input, forget, output] = [0, 1, 3].map(|gate| sigmoid(at(frame, gate)));
+                [input, forget, at(frame, 2).tanh(), output]
+            })
+            .collect();
+        let mut cells = vec![Tensor::<2>::zeros([b, n], &gates.device())];
+        for [input, forget, cell, _] in &frames {
+            let last = cells[cells.len() - 1].clone();
+            cells.push(forget.clone() * last + input.clone() * cell.clone());
+        }
+        // What later frames say about the state and the cell of a frame.
+        let mut of_state = cells[0].clone();
+        let mut of_cell = cells[0].clone();
+        let mut of_gates = Vec::with_capacity(t);
+        for (frame, [input, forget, cell, output]) in frames.into_iter().enumerate().rev() {
+            let of_frame = grad.clone().narrow(1, frame, 1).reshape([b, n]) + of_state;
+            let bounded = cells[frame + 1].clone().tanh();
+            of_cell = of_cell
+                + of_frame.clone() * output.clone() * (bounded.clone().powi_scalar(2).neg() + 1.0);
+            // A sigmoid s has the slope s (1 - s), a tanh y has 1 - y^2.
+            let slope = |gate: Tensor<2>| gate.clone() * (gate.neg() + 1.0);
+            let of_frame = Tensor::cat(
+                vec![
+                    of_cell.clone() * cell.clone() * slope(input.clone()),
+                    of_cell.clone() * cells[frame].clone() * slope(forget.clone()),
+                    of_cell.clone() * input * (cell.powi_scalar(2).neg() + 1.0),
+                    of_frame * bounded * slope(output),
+                ],
+                1,
+            );
+            of_state = of_frame.clone().matmul(self.weight_hh.val());
+            of_cell = of_cell * forget;
+            of_gates.push(of_frame.matmul(self.weight_ih.val()));
+        }
+        of_gates.reverse();
+        Tensor::stack(of_gates, 1)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Distribution;
     use marey_clip::rng_for;
 
     use super::*;
+
+    #[test]
+    fn the_gradient_of_the_input_is_that_of_autodiff() {
+        let device = Device::flex();
+        let build = |device: &Device| {
+            let mut rng = rng_for(1, 0, 0, 0);
+            BiLstm::new([3, 4], 2, 0.0, &mut Init::Random(&mut rng), device)
+        };
+        for t in [1, 5] {
+            let x = Tensor::<3>::random([2, t, 3], Distribution::Normal(0.0, 2.0), &device);
+            let grad = Tensor::<3>::random([2, t, 8], Distribution::Normal(0.0, 1.0), &device);
+            let found = build(&device).input_gradient(x.clone(), grad.clone());
+
+            let tape = device.clone().autodiff();
+            let leaf = Tensor::<3>::from_data(x.into_data(), &tape).require_grad();
+            let grad = Tensor::<3>::from_data(grad.into_data(), &tape);
+            let grads = (build(&tape).forward(leaf.clone()) * grad).sum().backward();
+            let expected = leaf.grad(&grads).expect("the input leads to the sum");
+            let off = (found - expected).abs().max().into_scalar::<f32>();
+            assert!(off < 1e-5, "{t} frames: {off}");
+        }
+    }
 
     #[test]
     fn the_backward_half_reads_the_frames_from_the_end() {

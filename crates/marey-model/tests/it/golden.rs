@@ -186,6 +186,49 @@ fn check_on(arch: Arch, num_classes: usize, device: &Device) {
     check_training(&model, train.expect("a training step"), &golden, device);
 }
 
+/// Grad-CAM of every class against PyTorch's autograd, at the sizes that `reference/attribution_golden.py` writes.
+fn check_evidence(arch: Arch, num_classes: usize, dims: [usize; 5]) {
+    let device = Device::flex();
+    let model = model(arch, num_classes, &device);
+    let golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = golden("evidence.safetensors")
+        .into_iter()
+        .map(|(name, shape, values)| (name, (shape, values)))
+        .collect();
+    // What speaks against a class everywhere is 0 everywhere: classes are compared on one scale.
+    let of_all = (0..num_classes).flat_map(|class| &golden[&format!("{arch}/{class}/places")].1);
+    let scale = of_all.copied().fold(0f32, f32::max);
+    assert!(scale > 0.0);
+    for class in 0..num_classes {
+        let evidence = model.evidence(clips(dims, &device), class);
+        let (shape, expected) = &golden[&format!("{arch}/{class}/places")];
+        assert_eq!(evidence.places.dims().to_vec(), *shape);
+        for (found, expected) in values(evidence.places).iter().zip(expected) {
+            assert!(
+                (found - expected).abs() <= TOLERANCE * scale,
+                "class {class}: {found} for {expected}, largest {scale}"
+            );
+        }
+        let (shape, expected) = &golden[&format!("{arch}/{class}/over_time")];
+        assert_eq!(evidence.over_time.dims().to_vec(), *shape);
+        check_close(
+            "over time",
+            &values(evidence.over_time),
+            expected,
+            TOLERANCE,
+        );
+    }
+}
+
+#[test]
+fn evidence_in_r3d_18_is_grad_cam_of_pytorch() {
+    check_evidence(Arch::R3d18, 2, [1, 16, 32, 48, 3]);
+}
+
+#[test]
+fn evidence_in_efficientnet_b0_bilstm_is_grad_cam_of_pytorch() {
+    check_evidence(Arch::EfficientNetB0BiLstm, 3, [2, 8, 64, 96, 3]);
+}
+
 #[test]
 fn r3d_18_is_torchvisions() {
     check(Arch::R3d18, 2);
