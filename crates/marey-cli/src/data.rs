@@ -1,4 +1,8 @@
-//! `marey data`: look at, split and pack data.
+//! `marey data`: look at, audit, split and pack data.
+
+mod audit;
+
+mod split;
 
 mod twins;
 
@@ -7,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 use marey::{
-    data::{self, DataConfig, PackConfig, Split, SplitBy, SplitConfig},
+    data::{self, PackConfig},
     media::{self, OpenOptions, Probe},
     train::Recipe,
 };
@@ -19,8 +23,10 @@ use crate::{Outcome, output, progress::Bar};
 pub(crate) enum Command {
     /// Print what files are: container, codec, size, frames, times.
     Probe(ProbeArgs),
-    /// Divide a data set into splits that share no group, and write it as a manifest.
-    Split(SplitArgs),
+    /// Say what is wrong with a data set, and what would make its figures mean less than they seem to.
+    Audit(audit::Args),
+    /// Divide a data set into splits that share no group or no time, and write them as manifests.
+    Split(split::Args),
     /// Decode a recipe's clips once into a packed store.
     Pack(PackArgs),
     /// Find items that show the same footage: copies, crops, mirrored and shifted cuts.
@@ -36,34 +42,6 @@ pub(crate) struct ProbeArgs {
     /// Print a JSON array.
     #[arg(long)]
     json: bool,
-}
-
-/// Arguments of `marey data split`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct SplitArgs {
-    /// A manifest, a folder of class folders, or a thermal set.
-    data: PathBuf,
-    /// The column (or several, joined by `+`) that splits must not share.
-    #[arg(long)]
-    group: Option<String>,
-    /// A regular expression whose parentheses capture the group in an item's name, where no column says it.
-    #[arg(long, value_name = "REGEX", conflicts_with = "group")]
-    group_pattern: Option<String>,
-    /// The column of the classes.
-    #[arg(long)]
-    label: Option<String>,
-    /// Share of items for validation, 0 to 1.
-    #[arg(long, default_value_t = 0.2)]
-    validation: f64,
-    /// Share of items for the test, 0 to 1.
-    #[arg(long, default_value_t = 0.2)]
-    test: f64,
-    /// Seed of the division.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// The manifest to write.
-    #[arg(long, value_name = "CSV")]
-    output: PathBuf,
 }
 
 /// Arguments of `marey data pack`.
@@ -82,7 +60,8 @@ pub(crate) struct PackArgs {
 pub(crate) fn run(command: Command) -> Result<Outcome> {
     match command {
         Command::Probe(args) => probe(&args),
-        Command::Split(args) => split(args),
+        Command::Audit(args) => audit::run(args),
+        Command::Split(args) => split::run(&args),
         Command::Pack(args) => pack(&args),
         Command::Twins(args) => twins::run(&args),
     }
@@ -143,43 +122,6 @@ fn describe(probe: &Probe) -> String {
         text.push_str(&format!("\n  warning: {warning}"));
     }
     text
-}
-
-fn split(args: SplitArgs) -> Result<Outcome> {
-    let config = DataConfig {
-        group: args.group,
-        group_pattern: args.group_pattern,
-        label: args.label,
-        split: SplitConfig {
-            by: SplitBy::Group,
-            validation: Some(args.validation),
-            test: Some(args.test),
-            seed: Some(args.seed),
-        },
-        ..DataConfig::new(args.data)
-    };
-    let dataset = data::load(&config)?;
-    data::write_manifest(&dataset, &args.output)?;
-    output::line("split       items  groups  of each class")?;
-    for split in Split::ALL {
-        let indices = dataset.indices(split);
-        let counts = dataset.class_counts(split);
-        let counts = dataset
-            .classes
-            .names()
-            .iter()
-            .zip(counts)
-            .map(|(name, count)| format!("{name} {count}"));
-        let counts = counts.collect::<Vec<_>>().join(", ");
-        output::line(format!(
-            "{:<10} {:>6}  {:>6}  {counts}",
-            split.name(),
-            indices.len(),
-            dataset.num_groups(split)
-        ))?;
-    }
-    output::line(format!("wrote {}", args.output.display()))?;
-    Ok(Outcome::Done)
 }
 
 fn pack(args: &PackArgs) -> Result<Outcome> {

@@ -13,6 +13,7 @@ use marey::{
 use crate::{
     Outcome,
     device::DeviceArg,
+    evidence::note_test_use,
     judge::{Evaluated, report_of},
     output,
     progress::Bar,
@@ -64,7 +65,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     };
     let recipe = Recipe::read(&recipe_path, &args.set)?;
     let predictor = Predictor::open(&args.bundle, recipe.train.batch, &chosen.device)?;
-    let data = load(&recipe)?;
+    let data = load(&recipe, &predictor.card().sampling)?;
     let Some(split) = args.split.or_else(|| judged_split(&data.dataset)) else {
         bail!("the data has neither a test nor a validation split: name one by --split");
     };
@@ -90,7 +91,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         chosen: &chosen,
         run: None,
     };
-    let report = report_of(&evaluated, started.elapsed())?;
+    let mut report = report_of(&evaluated, started.elapsed())?;
+    let run = &predictor.card().provenance.run;
+    note_test_use(&mut report, &recipe, &data.dataset, &args.bundle, run)?;
     if let Some(path) = &args.output {
         if path
             .extension()

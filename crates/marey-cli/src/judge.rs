@@ -12,7 +12,7 @@ use marey::{
     train::{Precision, Recipe, Run},
 };
 
-use crate::{device::Chosen, machine};
+use crate::{device::Chosen, evidence, machine};
 
 /// An evaluation to be reported.
 pub(crate) struct Evaluated<'a> {
@@ -53,6 +53,8 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
         &bootstrap(recipe),
     )?;
     let mut report = Report::new(&recipe.name, split.name(), figures);
+    let copied = evidence::nearest_in_time(dataset, *split, &judged.scored, &bootstrap(recipe))?;
+    report.classification.comparisons.extend(copied);
     report.headline = "macro_f1".to_owned();
     report.chosen_on_this_split = evaluated.chosen_on_this_split;
     report.accepted_leak = dataset.accepted_leak.clone();

@@ -1,7 +1,7 @@
 //! The `marey` command. It alone prints, reads the environment, picks the device and exits.
 //!
 //! One module a command, each with its `Args` and a `run`. What a person reads as data goes to stdout, progress and logs to
-//! stderr. Exit code 0: done; 2: error; 130: interrupted.
+//! stderr. Exit code 0: done; 1: done, and the answer is no, such as a leak; 2: error; 130: interrupted.
 
 mod demo;
 
@@ -22,6 +22,8 @@ mod models;
 mod recognise;
 
 mod judge;
+
+mod evidence;
 
 mod progress;
 
@@ -62,7 +64,7 @@ enum Command {
     Demo(demo::Args),
     /// Show what this machine can do, and whether a training step works on it.
     Doctor(doctor::Args),
-    /// Look at, split and pack data.
+    /// Look at, audit, split and pack data.
     #[command(subcommand)]
     Data(data::Command),
     /// Train a recipe; the run folder gets a bundle and a report.
@@ -83,6 +85,8 @@ enum Command {
 enum Outcome {
     /// Done.
     Done,
+    /// The answer is no, and was told: a leak, a gate not met.
+    No,
     /// Some inputs could not be read; each was told.
     SomeFailed,
     /// A signal ended it; what was done is saved.
@@ -109,12 +113,19 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
         Ok(Outcome::SomeFailed) => ExitCode::from(2),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
-            ExitCode::from(2)
+            ExitCode::from(if is_leak(&error) { 1 } else { 2 })
         }
     }
+}
+
+/// Whether the work was refused because splits share data.
+fn is_leak(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<marey::data::Error>();
+    error.is_some_and(|error| matches!(error.kind(), marey::data::ErrorKind::Leaks(_)))
 }

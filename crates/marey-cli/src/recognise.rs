@@ -9,9 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use marey::{
+    clip::Sampling,
     data::{
-        Dataset, Frames, Loader, LoaderConfig, PackedStore, Split, SplitBy, Unreadable,
-        unreadable_sources,
+        AuditConfig, DataConfig, Dataset, Depth, Frames, Loader, LoaderConfig, PackedStore, Split,
+        SplitBy, Unreadable,
     },
     eval::{Report, Scored, compare},
     infer::{Judged, Predictor, Task, judge},
@@ -24,6 +25,7 @@ use serde_json::json;
 use crate::{
     Outcome,
     device::Chosen,
+    evidence::note_test_use,
     interrupt,
     judge::{Evaluated, bootstrap, report_of},
     machine::readable_secs,
@@ -51,9 +53,33 @@ impl Prepared {
     }
 }
 
-/// Loads the recipe's data.
-pub(crate) fn load(recipe: &Recipe) -> Result<Prepared> {
-    let dataset = Arc::new(marey::data::load(&recipe.data)?);
+/// Clips whose frames are looked at before training and evaluation; `marey data audit` looks at more.
+const CLIPS_LOOKED_AT: usize = 32;
+
+/// How the data of `recipe` is audited, for clips that `sampling` draws.
+pub(crate) fn audit_config(recipe: &Recipe, sampling: &Sampling, num_clips: usize) -> AuditConfig {
+    let default = AuditConfig::default();
+    AuditConfig {
+        sampling: Some(sampling.clone()),
+        temperature: recipe.preprocess.temperature.unwrap_or(default.temperature),
+        depth: Depth::Frames(num_clips),
+        ..default
+    }
+}
+
+/// Loads and audits the recipe's data, for clips that `sampling` draws; what the audit found against it is an error, what it
+/// warns of a note.
+pub(crate) fn load(recipe: &Recipe, sampling: &Sampling) -> Result<Prepared> {
+    let config = match &recipe.data.packed {
+        None => recipe.data.clone(),
+        // The store holds the frames: whether the files can be decoded decides nothing.
+        Some(_) => DataConfig {
+            unreadable: Unreadable::Skip,
+            ..recipe.data.clone()
+        },
+    };
+    let audited = marey::data::audit(&config, &audit_config(recipe, sampling, CLIPS_LOOKED_AT))?;
+    let dataset = Arc::new(audited.accept(&config)?.0);
     for note in &dataset.notes {
         output::note(format!("note: {note}"));
     }
@@ -66,14 +92,11 @@ pub(crate) fn load(recipe: &Recipe) -> Result<Prepared> {
 
 /// Loads the recipe's data and checks, before a run folder is made, that it can be trained on.
 pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
-    let data = load(recipe)?;
+    let data = load(recipe, &recipe.sampling)?;
     ensure!(
         !data.dataset.indices(Split::Train).is_empty(),
         "no item is in the training split: check data.split in the recipe"
     );
-    if recipe.data.packed.is_none() {
-        check_sources(&data.dataset, recipe.data.unreadable)?;
-    }
     read_one_clip(recipe, &data.dataset, &data.frames)?;
     Ok(data)
 }
@@ -102,27 +125,6 @@ fn read_one_clip(recipe: &Recipe, dataset: &Arc<Dataset>, frames: &Frames) -> Re
         clip?;
     }
     Ok(())
-}
-
-/// Finds sources that cannot even be opened before a run folder is made. Those that the recipe allows to leave out are left
-/// to the loader, which lists them.
-fn check_sources(dataset: &Dataset, unreadable: Unreadable) -> Result<()> {
-    if unreadable == Unreadable::Skip {
-        return Ok(());
-    }
-    let mut failed = unreadable_sources(dataset);
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let (first, others) = (failed.remove(0), failed.len());
-    let others = if others > 0 {
-        format!(", and {others} more sources cannot either")
-    } else {
-        String::new()
-    };
-    Err(anyhow::Error::new(first).context(format!(
-        "an item cannot be read{others}; to leave such items out and have them listed, set data.unreadable = \"skip\""
-    )))
 }
 
 /// The split that the report is about: the test split, else the validation split.
@@ -341,6 +343,7 @@ pub(crate) fn train_and_report(
         },
         started.elapsed(),
     )?;
+    note_test_use(&mut report, recipe, &data.dataset, &run.bundle(), &run.id())?;
     if let Some(baseline) = single_frame {
         let name = "the same model and budget on single frames";
         let comparison = compare(name, &judged.scored, &baseline, &bootstrap(recipe))?;

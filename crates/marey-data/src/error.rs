@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Leak, Split};
+use crate::Finding;
 
 /// Why a data set could not be imported, split, packed or loaded.
 #[derive(Debug)]
@@ -61,7 +61,10 @@ pub enum ErrorKind {
     },
     /// The same thing on two sides of a split.
     #[error("{}", describe_leaks(.0))]
-    Leaks(Vec<Leak>),
+    Leaks(Vec<Finding>),
+    /// What an audit found that makes figures wrong, and is no leak.
+    #[error("the data has faults:{}", in_lines(.0))]
+    Faults(Vec<Finding>),
     /// A split that cannot be made.
     #[error("cannot split: {0}")]
     Split(String),
@@ -135,29 +138,28 @@ impl std::error::Error for Error {
     }
 }
 
-/// How many leaks an error spells out.
-const LEAKS_SHOWN: usize = 10;
+/// How many findings an error spells out.
+const FINDINGS_SHOWN: usize = 10;
 
-fn describe_leaks(leaks: &[Leak]) -> String {
-    let shown: String = leaks
+fn in_lines(findings: &[Finding]) -> String {
+    let mut lines: String = findings
         .iter()
-        .take(LEAKS_SHOWN)
-        .map(|leak| format!("\n  {leak}"))
+        .take(FINDINGS_SHOWN)
+        .map(|finding| match finding.mend.as_str() {
+            "" => format!("\n  {}", finding.sentence),
+            mend => format!("\n  {} (mend: {mend})", finding.sentence),
+        })
         .collect();
-    let more = match leaks.len().saturating_sub(LEAKS_SHOWN) {
-        0 => String::new(),
-        more => format!("\n  and {more} more"),
-    };
-    let against = leaks
-        .iter()
-        .any(|leak| leak.splits == [Split::Train, Split::Test]);
-    let figure = if against {
-        "a figure on the test items"
-    } else {
-        "a figure on the held-out items"
-    };
+    if findings.len() > FINDINGS_SHOWN {
+        lines += &format!("\n  and {} more", findings.len() - FINDINGS_SHOWN);
+    }
+    lines
+}
+
+fn describe_leaks(leaks: &[Finding]) -> String {
     format!(
-        "the splits share data, so {figure} would not say how good the model is on new data:{shown}{more}\n\
-         make a split without it by `marey data split`, or accept it by data.allow_leak = \"<the reason>\""
+        "the splits share data, so a figure on the held-out items would not say how good the model is on new data:{}\n\
+         make a split without it by `marey data split`, or accept it by data.allow_leak = \"<the reason>\"",
+        in_lines(leaks)
     )
 }

@@ -9,7 +9,7 @@ mod spans;
 mod thermal;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 
@@ -17,8 +17,8 @@ use marey_clip::{ClassList, ClassListError};
 use regex::Regex;
 
 use crate::{
-    DataConfig, Dataset, Error, ErrorKind, Format, Item, Leak, Split, SplitBy, check_leaks,
-    identical_items, split_by_group,
+    DataConfig, Dataset, Error, ErrorKind, Format, Item, Split, SplitBy, identical_items,
+    split_by_group,
 };
 
 /// Reads one layout of data.
@@ -32,11 +32,54 @@ pub trait Importer: Sync {
     /// Whether what is at `path` looks like its layout.
     fn detects(&self, path: &Path) -> bool;
 
-    /// The items of `config.path`, with the splits that the data itself states.
+    /// The items of `config.path`, with the splits that the data itself states. What cannot be an item goes to `refused`.
     ///
     /// # Errors
     /// When the data contradicts itself or the configuration; nothing is guessed or left out in silence.
-    fn import(&self, config: &DataConfig) -> Result<Dataset, Error>;
+    fn import(&self, config: &DataConfig, refused: &mut Vec<Refused>) -> Result<Dataset, Error>;
+}
+
+/// What is wrong with an entry that cannot be an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its span starts and ends at one instant.
+    ZeroLength,
+    /// Its span lies outside of its source, or reaches beyond the end.
+    OutOfFile,
+    /// Its file is not there; one entry stands for all such items.
+    Missing,
+    /// Another entry is the same item.
+    Repeated {
+        /// The item.
+        item: String,
+        /// Splits of the first entry and of this one.
+        splits: [Option<Split>; 2],
+        /// Whether the two have the same label.
+        same_label: bool,
+    },
+    /// Anything else, such as a time that is none.
+    Unusable,
+}
+
+/// An entry of the data that cannot be an item.
+#[derive(Debug)]
+pub struct Refused {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The same in words, with file and line.
+    pub error: Error,
+}
+
+impl Refused {
+    pub(crate) const fn new(fault: Fault, error: Error) -> Self {
+        Self { fault, error }
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::new(Fault::Unusable, error)
+    }
 }
 
 /// All importers, in the order in which a layout is looked for.
@@ -44,18 +87,13 @@ pub fn importers() -> [&'static dyn Importer; 3] {
     [&thermal::Thermal, &manifest::Manifest, &folders::Folders]
 }
 
-/// The data that `config` names: imported, split, and checked for leaks.
-///
-/// # Errors
-/// As [`Importer::import`], when a split cannot be made, and when splits share a group or a file and
-/// `allow_leak` gives no reason.
-pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
-    let mut dataset = importer(config)?.import(config)?;
+/// The data that `config` names, grouped and without repeats, as it is before a split is made; and what could not be an item.
+pub(crate) fn import(config: &DataConfig) -> Result<(Dataset, Vec<Refused>), Error> {
+    let mut refused = Vec::new();
+    let mut dataset = importer(config)?.import(config, &mut refused)?;
     group_by_pattern(config, &mut dataset)?;
-    check_ids(config, &dataset)?;
-    split(config, &mut dataset)?;
-    refuse_leaks(config, &mut dataset)?;
-    Ok(dataset)
+    remove_repeats(config, &mut dataset, &mut refused);
+    Ok((dataset, refused))
 }
 
 fn importer(config: &DataConfig) -> Result<&'static dyn Importer, Error> {
@@ -104,22 +142,30 @@ fn group_by_pattern(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Er
     Ok(())
 }
 
-fn check_ids(config: &DataConfig, dataset: &Dataset) -> Result<(), Error> {
-    let mut seen = HashSet::new();
-    match dataset.items.iter().find(|item| !seen.insert(&item.id)) {
-        Some(item) => {
-            let problem = format!(
-                "the item `{}` is listed twice: remove one of its lines",
-                item.id
-            );
-            Err(Error::layout(&config.path, problem))
-        }
-        None => Ok(()),
-    }
+/// Moves every entry that is the same item as an earlier one to `refused`.
+fn remove_repeats(config: &DataConfig, dataset: &mut Dataset, refused: &mut Vec<Refused>) {
+    let mut first: HashMap<String, (Option<Split>, usize)> = HashMap::new();
+    dataset.items.retain(|item| {
+        let Some(&(split, label)) = first.get(&item.id) else {
+            first.insert(item.id.clone(), (item.split, item.label));
+            return true;
+        };
+        let problem = format!(
+            "the item `{}` is listed twice: remove one of its lines",
+            item.id
+        );
+        let fault = Fault::Repeated {
+            item: item.id.clone(),
+            splits: [split, item.split],
+            same_label: label == item.label,
+        };
+        refused.push(Refused::new(fault, Error::layout(&config.path, problem)));
+        false
+    });
 }
 
 /// Leaves the split of the data as it is, or makes one.
-fn split(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
+pub(crate) fn split(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
     let settings = &config.split;
     let total = dataset.items.len();
     let with_split = dataset
@@ -164,27 +210,6 @@ fn split(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
         let problem = "validation, test and seed have no effect on the split that the data brings: remove them, or \
                        make a new split by data.split.by = \"group\"";
         return Err(Error::config(&config.path, "data.split", problem));
-    }
-    Ok(())
-}
-
-fn refuse_leaks(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Error> {
-    let key = "data.allow_leak";
-    let reason = match config.allow_leak.as_deref().map(str::trim) {
-        Some("") => return Err(Error::config(&config.path, key, "needs a reason in words")),
-        reason => reason,
-    };
-    let leaks = check_leaks(dataset)?;
-    match (leaks.is_empty(), reason) {
-        (true, None) => {}
-        (true, Some(_)) => dataset
-            .notes
-            .push(format!("{key} is not needed: the splits share nothing")),
-        (false, None) => return Err(Error::new(&config.path, ErrorKind::Leaks(leaks))),
-        (false, Some(reason)) => {
-            dataset.accepted_leak = Some(reason.to_owned());
-            dataset.notes.extend(leaks.iter().map(Leak::to_string));
-        }
     }
     Ok(())
 }
@@ -248,12 +273,13 @@ fn class_idx(classes: &ClassList, label: &str) -> Result<usize, String> {
     })
 }
 
-/// Sorts out the items whose file is not there: an error, or a note where `allow_missing` says so.
+/// Sorts out the items whose file is not there, with a word in `refused`, or a note where `allow_missing` says so.
 fn without_missing(
     config: &DataConfig,
     items: Vec<Item>,
     notes: &mut Vec<String>,
-) -> Result<Vec<Item>, Error> {
+    refused: &mut Vec<Refused>,
+) -> Vec<Item> {
     let total = items.len();
     let mut missing: BTreeMap<String, BTreeMap<Option<Split>, usize>> = BTreeMap::new();
     let mut exists: BTreeMap<std::path::PathBuf, bool> = BTreeMap::new();
@@ -272,7 +298,7 @@ fn without_missing(
         }
     }
     if missing.is_empty() {
-        return Ok(there);
+        return there;
     }
     let describe = |(path, splits): (&String, &BTreeMap<Option<Split>, usize>)| {
         let counts: Vec<String> = splits
@@ -290,14 +316,14 @@ fn without_missing(
             1 => first,
             files => format!("{first}, and there are {} such files", files),
         };
-        return Err(Error::new(
-            &config.path,
-            ErrorKind::Missing {
-                count,
-                total,
-                first,
-            },
-        ));
+        let kind = ErrorKind::Missing {
+            count,
+            total,
+            first,
+        };
+        let error = Error::new(&config.path, kind);
+        refused.push(Refused::new(Fault::Missing, error));
+        return there;
     }
     notes.push(format!(
         "{count} of {total} items were left out because their file is not there"
@@ -307,5 +333,5 @@ fn without_missing(
             .iter()
             .map(|entry| format!("missing: {}", describe(entry))),
     );
-    Ok(there)
+    there
 }

@@ -1,7 +1,7 @@
 //! Items, splits and the data set that holds them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::PathBuf,
 };
@@ -101,6 +101,24 @@ impl Dataset {
     pub fn indices(&self, split: Split) -> Vec<usize> {
         let is_in = |&idx: &usize| self.items[idx].split == Some(split);
         (0..self.items.len()).filter(is_in).collect()
+    }
+
+    /// Positions of the items that pairs of ids name.
+    ///
+    /// # Errors
+    /// The first id that no item has.
+    pub fn positions(&self, pairs: &[[String; 2]]) -> Result<Vec<[usize; 2]>, String> {
+        let known: HashMap<&str, usize> = self
+            .items
+            .iter()
+            .enumerate()
+            .map(|(idx, item)| (item.id.as_str(), idx))
+            .collect();
+        let position = |id: &String| known.get(id.as_str()).copied().ok_or_else(|| id.clone());
+        pairs
+            .iter()
+            .map(|[a, b]| Ok([position(a)?, position(b)?]))
+            .collect()
     }
 
     /// Number of groups that the items of one split name.

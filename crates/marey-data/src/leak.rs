@@ -199,7 +199,7 @@ fn length(path: &Path) -> io::Result<u64> {
 }
 
 /// Hash of a file's content, or of all files of a folder in the order of their names.
-fn hash(path: &Path) -> io::Result<[u8; 32]> {
+pub(crate) fn hash(path: &Path) -> io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
     let files = if path.is_dir() {
         files_of(path)?

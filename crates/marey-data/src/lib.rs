@@ -1,4 +1,4 @@
-//! Labelled items and the batches made of them: importers, splits, leak check, packed store, loader.
+//! Labelled items and the batches made of them: importers, splits, audit, ledger, packed store, loader.
 //!
 //! For: from a folder or a table on disk to batches of pixels in a fixed order, whatever the number of threads.
 //! Not for: decoding (`marey-media`), resizing and augmenting (`marey-transform`), tensors and training.
@@ -31,6 +31,14 @@ mod split;
 
 mod leak;
 
+mod audit;
+
+mod discover;
+
+mod nearest;
+
+mod ledger;
+
 mod manifest_writer;
 
 mod loader;
@@ -41,23 +49,33 @@ mod scoring;
 
 mod twins;
 
-mod check;
-
 mod atomic;
 
 mod error;
 
-pub use check::unreadable_sources;
+pub use audit::{
+    Audit, AuditConfig, Audited, CHECKS, Check, Depth, Enforced, Finding, Severity, Shortcut,
+    SplitSize, Survey, Topic, audit, load, unsplit,
+};
 pub use config::{DataConfig, Format, SplitBy, SplitConfig, Unreadable};
+pub use discover::{Proposal, discover_groups, overlapping_sources};
 pub use error::{Error, ErrorKind};
-pub use import::{Importer, importers, load};
+pub use import::{Fault, Importer, Refused, importers};
 pub use item::{Dataset, Item, Split};
 pub use leak::{Leak, LeakKind, check_leaks, identical_items};
+pub use ledger::{
+    TestUse, TestUses, bundle_fingerprint, count_uses, ledger_path, read_ledger, record_test_use,
+    test_fingerprint,
+};
 pub use loader::{Batch, Batches, Frames, Loader, LoaderConfig, Order, Skipped};
 pub use manifest_writer::write_manifest;
+pub use nearest::nearest_labels;
 pub use packed::{PackConfig, PackProgress, PackReport, PackedStore, pack};
 pub use scoring::score_views;
-pub use split::{SplitShares, split_by_group};
+pub use split::{
+    BLOCK_COLUMN, Fold, Gap, SplitShares, TimeSplit, fold_of_groups, k_folds, leave_one_group_out,
+    nested_folds, split_by_group, split_by_time,
+};
 pub use twins::{
     Twin, TwinConfig, TwinKind, TwinProgress, TwinReport, TwinStage, find_twins, twin_groups,
 };

@@ -1,14 +1,18 @@
-//! Splits by whole groups, with the classes in proportion.
-//!
-//! A group is never on two sides. Which groups go where is a small optimisation: the squared distance of each class's
-//! count on each side from its share, relative to that share, summed up. Groups are placed one by one, the largest
-//! first, then single groups move and pairs change places while that brings the counts closer. The seed decides between
-//! equals, so another seed gives another split of the same quality.
+//! Splits that cannot leak: whole groups on one side, or blocks of time with a gap between the sides.
+
+mod assign;
+
+mod folds;
+
+mod time;
 
 use std::{collections::BTreeMap, path::Path};
 
-use marey_clip::{ClassList, rng_for};
-use rand::seq::SliceRandom;
+use marey_clip::ClassList;
+
+use assign::assign;
+pub use folds::{Fold, fold_of_groups, k_folds, leave_one_group_out, nested_folds};
+pub use time::{BLOCK_COLUMN, Gap, TimeSplit, split_by_time};
 
 use crate::{ErrorKind, Item, Split};
 
@@ -22,12 +26,6 @@ pub struct SplitShares {
     /// Seed.
     pub seed: u64,
 }
-
-/// Keeps the draws of splits apart from all others of the same seed.
-const PURPOSE: u64 = 0x5350_4C49;
-
-/// Above this many groups, pairs are not tried: single moves leave next to nothing to gain there.
-const MAX_GROUPS_FOR_SWAPS: usize = 400;
 
 /// Gives every item a split: whole groups ([`Item::group_key`]), classes in proportion, the same for the same seed.
 ///
@@ -58,22 +56,15 @@ pub fn split_by_group(
                 .map_or(String::new(), |&idx| items[idx].group_key()),
         )));
     }
-    let mut members = groups;
-    members.shuffle(&mut rng_for(shares.seed, 0, 0, PURPOSE));
-    // Stable, so the shuffle decides between groups of one size.
-    members.sort_by_key(|group| std::cmp::Reverse(group.len()));
-    let counts: Vec<Vec<f64>> = members
-        .iter()
-        .map(|group| {
-            let mut counts = vec![0.0; classes.len()];
-            group
-                .iter()
-                .for_each(|&idx| counts[items[idx].label] += 1.0);
-            counts
-        })
-        .collect();
-    let sides_of = Assignment::new(&counts, &sides).solve();
-    for (group, side) in members.iter().zip(sides_of) {
+    let wanted: Vec<f64> = sides.iter().map(|&(_, share)| share).collect();
+    let sides_of = assign(
+        &groups,
+        &|idx| items[idx].label,
+        classes.len(),
+        &wanted,
+        shares.seed,
+    );
+    for (group, side) in groups.iter().zip(sides_of) {
         group
             .iter()
             .for_each(|&idx| items[idx].split = Some(sides[side].0));
@@ -145,140 +136,6 @@ fn sides(shares: &SplitShares) -> Result<Vec<(Split, f64)>, ErrorKind> {
     ];
     Ok(all.into_iter().filter(|&(_, share)| share > 0.0).collect())
 }
-
-/// Groups on sides, and how far that is from the shares.
-struct Assignment<'a> {
-    counts: &'a [Vec<f64>],
-    /// What each side should hold of each class.
-    wanted: Vec<Vec<f64>>,
-    /// What it holds.
-    held: Vec<Vec<f64>>,
-    groups_of: Vec<usize>,
-    side: Vec<usize>,
-}
-
-impl<'a> Assignment<'a> {
-    fn new(counts: &'a [Vec<f64>], sides: &[(Split, f64)]) -> Self {
-        let num_classes = counts[0].len();
-        let total = |class: usize| counts.iter().map(|group| group[class]).sum::<f64>();
-        let totals: Vec<f64> = (0..num_classes).map(total).collect();
-        let wanted = sides
-            .iter()
-            .map(|&(_, share)| totals.iter().map(|n| n * share).collect());
-        Self {
-            counts,
-            wanted: wanted.collect(),
-            held: vec![vec![0.0; num_classes]; sides.len()],
-            groups_of: vec![0; sides.len()],
-            side: Vec::with_capacity(counts.len()),
-        }
-    }
-
-    fn solve(mut self) -> Vec<usize> {
-        for group in 0..self.counts.len() {
-            let left = self.counts.len() - group;
-            let empty = self.groups_of.iter().filter(|&&count| count == 0).count();
-            // The last groups go to sides that would otherwise stay empty.
-            let open = |side: &usize| empty < left || self.groups_of[*side] == 0;
-            let cost = |&side: &usize| self.gain(side, group, 1.0);
-            let sides = (0..self.wanted.len()).filter(open);
-            let best = sides
-                .min_by(|a, b| cost(a).total_cmp(&cost(b)))
-                .unwrap_or(0);
-            self.side.push(best);
-            self.shift(best, group, 1.0);
-        }
-        while self.move_one() || self.swap_two() {}
-        self.side
-    }
-
-    /// By how much the distance grows when `group` joins (`sign` 1) or leaves (-1) `side`.
-    fn gain(&self, side: usize, group: usize, sign: f64) -> f64 {
-        let classes = self.counts[group]
-            .iter()
-            .zip(&self.held[side])
-            .zip(&self.wanted[side]);
-        classes
-            .filter(|((count, _), _)| **count > 0.0)
-            .map(|((count, held), wanted)| {
-                let before = held - wanted;
-                let after = before + sign * count;
-                (after * after - before * before) / wanted
-            })
-            .sum()
-    }
-
-    fn shift(&mut self, side: usize, group: usize, sign: f64) {
-        for (held, count) in self.held[side].iter_mut().zip(&self.counts[group]) {
-            *held += sign * count;
-        }
-        if sign > 0.0 {
-            self.groups_of[side] += 1;
-        } else {
-            self.groups_of[side] -= 1;
-        }
-    }
-
-    fn place(&mut self, group: usize, side: usize) {
-        self.shift(self.side[group], group, -1.0);
-        self.shift(side, group, 1.0);
-        self.side[group] = side;
-    }
-
-    /// Moves the first group that is better off elsewhere.
-    fn move_one(&mut self) -> bool {
-        for group in 0..self.counts.len() {
-            let from = self.side[group];
-            if self.groups_of[from] == 1 {
-                continue;
-            }
-            let leave = self.gain(from, group, -1.0);
-            let to = (0..self.wanted.len())
-                .find(|&to| to != from && leave + self.gain(to, group, 1.0) < -IMPROVEMENT);
-            if let Some(to) = to {
-                self.place(group, to);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Lets the first two groups that are better off change places.
-    fn swap_two(&mut self) -> bool {
-        let num = self.counts.len();
-        if num > MAX_GROUPS_FOR_SWAPS {
-            return false;
-        }
-        for a in 0..num {
-            for b in a + 1..num {
-                let (from, to) = (self.side[a], self.side[b]);
-                if from == to {
-                    continue;
-                }
-                let before = self.distance(from) + self.distance(to);
-                self.place(a, to);
-                self.place(b, from);
-                if self.distance(from) + self.distance(to) < before - IMPROVEMENT {
-                    return true;
-                }
-                self.place(a, from);
-                self.place(b, to);
-            }
-        }
-        false
-    }
-
-    fn distance(&self, side: usize) -> f64 {
-        let pairs = self.held[side].iter().zip(&self.wanted[side]);
-        pairs
-            .filter(|(_, wanted)| **wanted > 0.0)
-            .map(|(held, wanted)| (held - wanted).powi(2) / wanted)
-            .sum()
-    }
-}
-
-/// Less than this is rounding, and chasing it would never end.
-const IMPROVEMENT: f64 = 1e-9;
 
 fn notes(items: &[Item], classes: &ClassList, sides: &[(Split, f64)]) -> Vec<String> {
     let mut counts: BTreeMap<Split, Vec<usize>> = BTreeMap::new();

@@ -30,15 +30,23 @@ pub(crate) fn succeed(args: &[&str]) -> String {
 
 /// Runs `marey`, which must fail with exit code 2, and gives what it wrote to stderr.
 pub(crate) fn fail(args: &[&str]) -> String {
+    end_with(2, args).1
+}
+
+/// Runs `marey`, which must end with the exit code `code`, and gives what it wrote to stdout and stderr.
+pub(crate) fn end_with(code: i32, args: &[&str]) -> (String, String) {
     let output = run(args);
     assert_eq!(
         output.status.code(),
-        Some(2),
+        Some(code),
         "marey {}:\n{}",
         args.join(" "),
         stderr(&output)
     );
-    stderr(&output)
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr(&output),
+    )
 }
 
 pub(crate) fn stderr(output: &Output) -> String {
@@ -101,8 +109,13 @@ impl Project {
 
     /// Trains, which must fail with exit code 2 and leave no run folder; gives the error.
     pub(crate) fn refuse(&self, changes: &[&str]) -> String {
+        self.refuse_with(2, changes)
+    }
+
+    /// The same with another exit code.
+    pub(crate) fn refuse_with(&self, code: i32, changes: &[&str]) -> String {
         let args = self.train_args("refused", changes);
-        let error = fail(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let (_, error) = end_with(code, &args.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(
             !self.path("refused").exists(),
             "a refused run leaves no folder"

@@ -17,6 +17,9 @@ mod precision;
 /// What a user gets wrong: one clear error, exit code 2, nothing half-written.
 mod bad_input;
 
+/// Audits, divisions and the ledger of the test split.
+mod audit;
+
 /// The commands that only look.
 mod look;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    DataConfig, Dataset, Error, Format, Importer, Item, Split,
+    DataConfig, Dataset, Error, Format, Importer, Item, Refused, Split,
     import::{class_idx, class_list, manifest_nearby},
 };
 
@@ -25,7 +25,7 @@ impl Importer for Folders {
         path.is_dir()
     }
 
-    fn import(&self, config: &DataConfig) -> Result<Dataset, Error> {
+    fn import(&self, config: &DataConfig, _refused: &mut Vec<Refused>) -> Result<Dataset, Error> {
         config.refuse(
             self.name(),
             &[

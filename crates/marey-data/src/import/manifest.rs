@@ -13,7 +13,7 @@ pub(super) use line::group_of;
 use line::{Line, Row};
 
 use crate::{
-    DataConfig, Dataset, Error, Format, Importer,
+    DataConfig, Dataset, Error, Format, Importer, Refused,
     import::{class_idx, class_list, spans, without_missing},
 };
 
@@ -45,14 +45,24 @@ impl Importer for Manifest {
         is_table(path)
     }
 
-    fn import(&self, config: &DataConfig) -> Result<Dataset, Error> {
+    fn import(&self, config: &DataConfig, refused: &mut Vec<Refused>) -> Result<Dataset, Error> {
         let mut notes = Vec::new();
         let table = Table::read(config, &mut notes)?;
-        let rows: Vec<Row> = table
-            .rows()
-            .map(|row| row.read(config))
-            .collect::<Result<_, _>>()?;
-        let classes = class_list(config, rows.iter().map(|row| row.label.as_str()))?;
+        let mut rows: Vec<Row> = Vec::with_capacity(table.records.len());
+        for line in table.rows() {
+            match line.read(config) {
+                Ok(row) => rows.push(row),
+                Err(why) => refused.push(why),
+            }
+        }
+        if rows.is_empty() && !refused.is_empty() {
+            return Err(refused.swap_remove(0).error);
+        }
+        let classes = match class_list(config, rows.iter().map(|row| row.label.as_str())) {
+            Ok(classes) => classes,
+            // What was refused may be why the rest is of one class.
+            Err(error) => return Err(refused.drain(..).next().map_or(error, |why| why.error)),
+        };
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {
             let line = row.line;
@@ -65,8 +75,8 @@ impl Importer for Manifest {
             .map(|(line, item)| (item.id.clone(), *line))
             .collect();
         let items = items.into_iter().map(|(_, item)| item).collect();
-        let mut items = without_missing(config, items, &mut notes)?;
-        spans::check(config, &mut items, &lines, &mut notes)?;
+        let mut items = without_missing(config, items, &mut notes, refused);
+        spans::check(config, &mut items, &lines, &mut notes, refused);
         Ok(Dataset {
             classes,
             items,

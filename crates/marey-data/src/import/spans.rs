@@ -9,55 +9,55 @@ use std::{
 use marey_clip::Span;
 use marey_media::OpenOptions;
 
-use crate::{DataConfig, Error, Item};
+use crate::{DataConfig, Error, Fault, Item, Refused};
 
 /// A span may end this much after its source, since people and programs round to seconds; it is then cut.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// Refuses spans that lie outside of their source and cuts those that barely reach beyond; `lines` says where an item
-/// of the manifest stands. A source that cannot be opened is left for the loader to report.
+/// Moves items whose spans lie outside of their source to `refused` and cuts those that barely reach beyond; `lines` says
+/// where an item of the manifest stands. A source that cannot be opened is left for the survey to report.
 pub(super) fn check(
     config: &DataConfig,
-    items: &mut [Item],
+    items: &mut Vec<Item>,
     lines: &BTreeMap<String, u64>,
     notes: &mut Vec<String>,
-) -> Result<(), Error> {
+    refused: &mut Vec<Refused>,
+) {
     let mut known: HashMap<PathBuf, Option<Span>> = HashMap::new();
     let mut cut = 0;
-    for item in items {
+    items.retain_mut(|item| {
         let Some(span) = item.span else {
-            continue;
+            return true;
         };
         let source = known.entry(item.source.clone()).or_insert_with(|| {
             let reader = marey_media::open(&item.source, &OpenOptions::default()).ok()?;
             Some(reader.info().timeline.span())
         });
         let Some(source) = *source else {
-            continue;
+            return true;
         };
         let line = lines.get(&item.id).copied().unwrap_or(0);
-        let outside = |what: &str| {
-            let problem = format!(
-                "{span} {what} {}, whose frames are shown in {source}",
-                item.source.display()
-            );
-            Error::line(&config.path, line, problem)
+        let inside = span.intersection(source);
+        let what = match inside {
+            None => "lies outside of",
+            Some(_) if span.end() > source.end() + TOLERANCE => "ends after",
+            Some(inside) => {
+                if inside.end() < span.end() {
+                    cut += 1;
+                    item.span = Span::new(span.start(), inside.end());
+                }
+                return true;
+            }
         };
-        let inside = span
-            .intersection(source)
-            .ok_or_else(|| outside("lies outside of"))?;
-        if span.end() > source.end() + TOLERANCE {
-            return Err(outside("ends after"));
-        }
-        if inside.end() < span.end() {
-            cut += 1;
-            item.span = Span::new(span.start(), inside.end());
-        }
-    }
+        let path = item.source.display();
+        let problem = format!("{span} {what} {path}, whose frames are shown in {source}");
+        let error = Error::line(&config.path, line, problem);
+        refused.push(Refused::new(Fault::OutOfFile, error));
+        false
+    });
     if cut > 0 {
         notes.push(format!(
             "{cut} spans ended up to a second after their source and were cut there"
         ));
     }
-    Ok(())
 }

@@ -16,7 +16,7 @@ use marey_media::OpenOptions;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    DataConfig, Dataset, Error, ErrorKind, Format, Importer, Item, Split,
+    DataConfig, Dataset, Error, ErrorKind, Format, Importer, Item, Refused, Split,
     import::{manifest::group_of, without_missing},
 };
 
@@ -35,7 +35,7 @@ impl Importer for Thermal {
         path.join("annotations/train.json").is_file() && path.join("frames").is_dir()
     }
 
-    fn import(&self, config: &DataConfig) -> Result<Dataset, Error> {
+    fn import(&self, config: &DataConfig, refused: &mut Vec<Refused>) -> Result<Dataset, Error> {
         config.refuse(
             self.name(),
             &[
@@ -62,7 +62,7 @@ impl Importer for Thermal {
                 items.push(keyframe.into_item(config)?);
             }
         }
-        let mut items = without_missing(config, items, &mut notes)?;
+        let mut items = without_missing(config, items, &mut notes, refused);
         add_spans(&mut items, &frames)?;
         Ok(Dataset {
             classes,

@@ -12,6 +12,9 @@ mod folders;
 /// Splits that share groups or files.
 mod leaks;
 
+/// What an audit finds.
+mod audit;
+
 /// Order, determinism, unreadable items, shutdown.
 mod loader;
 

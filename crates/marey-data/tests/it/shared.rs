@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use marey_clip::Sampling;
 use marey_data::{
-    DataConfig, Dataset, Frames, Loader, LoaderConfig, Split, SplitBy, load, split_by_group,
-    unreadable_sources,
+    DataConfig, Dataset, Frames, Loader, LoaderConfig, Split, SplitBy, Survey, load, split_by_group,
 };
 use marey_media::{OpenOptions, open};
 use marey_transform::{Preprocess, Resize};
@@ -109,7 +108,7 @@ fn thermal_v1_loads_every_sample() {
     );
     assert_eq!(dataset.items[0].id, "SL14_R1_1760482263581");
     assert_eq!(dataset.items[0].group.as_deref(), Some("SL14_R1"));
-    assert!(unreadable_sources(&dataset).is_empty());
+    assert!(Survey::of(&dataset).unreadable().is_empty());
     assert!(
         dataset
             .notes

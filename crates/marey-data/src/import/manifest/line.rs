@@ -9,7 +9,7 @@ use csv::StringRecord;
 use marey_clip::{Span, Timestamp};
 
 use super::Table;
-use crate::{DataConfig, Error, Item, Split};
+use crate::{DataConfig, Error, Fault, Item, Refused, Split};
 
 /// One line of a table.
 pub(super) struct Line<'a> {
@@ -31,18 +31,20 @@ pub(super) struct Row {
 }
 
 impl Line<'_> {
-    pub(super) fn read(&self, config: &DataConfig) -> Result<Row, Error> {
+    pub(super) fn read(&self, config: &DataConfig) -> Result<Row, Refused> {
         let table = self.table;
         let written = self.cell(table.path);
         if written.is_empty() {
-            return Err(self.error("has no path"));
+            return Err(self.error("has no path").into());
         }
         let label = self.cell(table.label).to_owned();
         if label.is_empty() {
-            return Err(self.error(format!(
-                "has no label in column `{}`",
-                table.header[table.label]
-            )));
+            return Err(self
+                .error(format!(
+                    "has no label in column `{}`",
+                    table.header[table.label]
+                ))
+                .into());
         }
         let span = self.span()?;
         let group = table
@@ -114,7 +116,7 @@ impl Line<'_> {
         }
     }
 
-    fn span(&self) -> Result<Option<Span>, Error> {
+    fn span(&self) -> Result<Option<Span>, Refused> {
         let (start, end) = (
             self.optional(self.table.start),
             self.optional(self.table.end),
@@ -130,14 +132,18 @@ impl Line<'_> {
         };
         let (start, end) = (time("start", start)?, time("end", end)?);
         if start < Timestamp::ZERO {
-            return Err(self.error(format!("starts at {start}, before its source")));
+            let error = self.error(format!("starts at {start}, before its source"));
+            return Err(Refused::new(Fault::OutOfFile, error));
         }
         match Span::new(start, end) {
             Some(span) => Ok(Some(span)),
-            None if start == end => Err(self.error(format!(
-                "starts and ends at {start}: an item needs some length"
-            ))),
-            None => Err(self.error(format!("ends at {end}, before it starts at {start}"))),
+            None if start == end => {
+                let problem = format!("starts and ends at {start}: an item needs some length");
+                Err(Refused::new(Fault::ZeroLength, self.error(problem)))
+            }
+            None => Err(self
+                .error(format!("ends at {end}, before it starts at {start}"))
+                .into()),
         }
     }
 
