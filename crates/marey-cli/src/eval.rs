@@ -82,7 +82,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     drop(bar);
     let evaluated = Evaluated {
         recipe: &recipe,
-        dataset: &data.dataset,
+        data: &data,
         judged: &judged,
         split,
         chosen_on_this_split: split == Split::Validation

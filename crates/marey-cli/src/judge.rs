@@ -4,20 +4,21 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 use marey::{
-    data::{Dataset, Split},
+    data::{self, Split},
     eval::{
-        Bootstrap, Curve, CurvePanel, DataSection, Origin, Report, Skipped, SplitCounts, classify,
+        Bootstrap, Curve, CurvePanel, DataSection, Finding, Origin, Report, Severity, Skipped,
+        SplitCounts, classify,
     },
     infer::Judged,
     train::{Precision, Recipe, Run},
 };
 
-use crate::{device::Chosen, evidence, machine};
+use crate::{device::Chosen, evidence, machine, recognise::Prepared};
 
 /// An evaluation to be reported.
 pub(crate) struct Evaluated<'a> {
     pub(crate) recipe: &'a Recipe,
-    pub(crate) dataset: &'a Dataset,
+    pub(crate) data: &'a Prepared,
     pub(crate) judged: &'a Judged,
     pub(crate) split: Split,
     /// Whether the weights were chosen by a figure of this very split.
@@ -40,11 +41,12 @@ pub(crate) fn bootstrap(recipe: &Recipe) -> Bootstrap {
 pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Result<Report> {
     let Evaluated {
         recipe,
-        dataset,
+        data: prepared,
         judged,
         split,
         ..
     } = evaluated;
+    let dataset = &prepared.dataset;
     let train_counts = dataset.class_counts(Split::Train);
     let figures = classify(
         dataset.classes.names(),
@@ -60,6 +62,7 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
     report.accepted_leak = dataset.accepted_leak.clone();
     report.recipe = recipe.to_toml();
     report.data = data_section(evaluated);
+    report.findings = prepared.findings.iter().map(finding).collect();
     if let Some(run) = evaluated.run {
         report.curves = curves(run)?;
     }
@@ -97,8 +100,22 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
     Ok(report)
 }
 
+/// A finding of the audit, as the report shows it.
+fn finding(found: &data::Finding) -> Finding {
+    Finding {
+        severity: match found.severity {
+            data::Severity::Leak | data::Severity::Error => Severity::Stop,
+            data::Severity::Warning => Severity::Warning,
+            data::Severity::Note => Severity::Note,
+        },
+        sentence: found.sentence.clone(),
+        items: found.items.clone(),
+        command: (!found.mend.is_empty()).then(|| found.mend.clone()),
+    }
+}
+
 fn data_section(evaluated: &Evaluated<'_>) -> DataSection {
-    let dataset = evaluated.dataset;
+    let dataset = &evaluated.data.dataset;
     let splits = Split::ALL
         .into_iter()
         .map(|split| (split, dataset.indices(split)))

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 use marey::{
     clip::Sampling,
     data::{
-        AuditConfig, DataConfig, Dataset, Depth, Frames, Loader, LoaderConfig, PackedStore, Split,
-        SplitBy, Unreadable,
+        AuditConfig, DataConfig, Dataset, Depth, Finding, Frames, Loader, LoaderConfig,
+        PackedStore, Split, SplitBy, Unreadable,
     },
     eval::{Report, Scored, compare},
     infer::{Judged, Predictor, Task, judge},
@@ -38,6 +38,8 @@ use crate::{
 pub(crate) struct Prepared {
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) frames: Frames,
+    /// What the audit found, for the report.
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl Prepared {
@@ -79,7 +81,8 @@ pub(crate) fn load(recipe: &Recipe, sampling: &Sampling) -> Result<Prepared> {
         },
     };
     let audited = marey::data::audit(&config, &audit_config(recipe, sampling, CLIPS_LOOKED_AT))?;
-    let dataset = Arc::new(audited.accept(&config)?.0);
+    let (dataset, audit) = audited.accept(&config)?;
+    let dataset = Arc::new(dataset);
     for note in &dataset.notes {
         output::note(format!("note: {note}"));
     }
@@ -87,7 +90,11 @@ pub(crate) fn load(recipe: &Recipe, sampling: &Sampling) -> Result<Prepared> {
         Some(path) => Frames::Packed(Arc::new(PackedStore::open(path)?)),
         None => Frames::Files(OpenOptions::default()),
     };
-    Ok(Prepared { dataset, frames })
+    Ok(Prepared {
+        dataset,
+        frames,
+        findings: audit.findings,
+    })
 }
 
 /// Loads the recipe's data and checks, before a run folder is made, that it can be trained on.
@@ -332,7 +339,7 @@ pub(crate) fn train_and_report(
     let mut report = report_of(
         &Evaluated {
             recipe,
-            dataset: &data.dataset,
+            data,
             judged: &judged,
             split,
             chosen_on_this_split: split == Split::Validation

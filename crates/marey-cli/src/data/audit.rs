@@ -9,6 +9,7 @@ use marey::{
 };
 use serde::Serialize;
 
+use super::twins;
 use crate::{Outcome, output, recognise::audit_config};
 
 /// Arguments of `marey data audit`.
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// A table of pairs of items that look alike: two columns of item names.
     #[arg(long, value_name = "CSV")]
     pairs: Option<PathBuf>,
+    /// Also search for items that show the same footage, recoded, cropped, mirrored or cut: decodes all of it.
+    #[arg(long)]
+    twins: bool,
     /// Print JSON, with every item.
     #[arg(long)]
     json: bool,
@@ -76,6 +80,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     config.label = args.label.or(config.label);
     if let Some(path) = &args.pairs {
         settings.near_duplicates = read_pairs(path)?;
+    }
+    if args.twins {
+        settings.near_duplicates.extend(twins::pairs(&config)?);
     }
     let audit = data::audit(&config, &settings)?.audit;
     if args.json {

@@ -61,30 +61,14 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let config = DataConfig {
         label: args.label.clone(),
         allow_missing: args.allow_missing,
-        // Nothing is trained or judged: to find what splits share is what the command is for.
-        allow_leak: Some("only searched for twins".into()),
         ..DataConfig::new(&args.data)
     };
-    let dataset = data::load(&config)?;
     let twin_config = TwinConfig {
         margin,
         similarity: args.similarity,
         ..TwinConfig::default()
     };
-    let bar = Mutex::new(Bar::new("files"));
-    let report = data::find_twins(&dataset, &twin_config, &|progress| {
-        let word = match progress.stage {
-            TwinStage::Reading => "reading",
-            TwinStage::Comparing => "comparing",
-        };
-        if let Ok(mut bar) = bar.lock() {
-            bar.show(word, progress.done, progress.total, "");
-        }
-    })?;
-    drop(bar);
-    for skipped in &report.skipped {
-        output::note(format!("could not read {}: {}", skipped.id, skipped.reason));
-    }
+    let (dataset, report) = search(&config, &twin_config)?;
     if args.json {
         output::json(&answer(&dataset, &report))?;
     } else {
@@ -96,6 +80,40 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     } else {
         Outcome::SomeFailed
     })
+}
+
+/// Names of the items of each pair of twins in the data, as far as they move and can be read.
+pub(super) fn pairs(config: &DataConfig) -> Result<Vec<[String; 2]>> {
+    let (dataset, report) = search(config, &TwinConfig::default())?;
+    output::note(format!(
+        "{} of {} items hardly move: few of their twins can be found",
+        report.still.len(),
+        dataset.items.len()
+    ));
+    let id = |idx: usize| dataset.items[idx].id.clone();
+    Ok(report.twins.iter().map(|twin| twin.items.map(id)).collect())
+}
+
+/// Searches all items, whatever their splits share: to find that is what the search is for.
+fn search(config: &DataConfig, twin_config: &TwinConfig) -> Result<(Dataset, TwinReport)> {
+    let dataset = data::load(&DataConfig {
+        allow_leak: Some("only searched for twins".into()),
+        ..config.clone()
+    })?;
+    let bar = Mutex::new(Bar::new("files"));
+    let report = data::find_twins(&dataset, twin_config, &|progress| {
+        let word = match progress.stage {
+            TwinStage::Reading => "reading",
+            TwinStage::Comparing => "comparing",
+        };
+        if let Ok(mut bar) = bar.lock() {
+            bar.show(word, progress.done, progress.total, "");
+        }
+    })?;
+    for skipped in &report.skipped {
+        output::note(format!("could not read {}: {}", skipped.id, skipped.reason));
+    }
+    Ok((dataset, report))
 }
 
 fn answer<'a>(dataset: &'a Dataset, report: &'a TwinReport) -> Answer<'a> {
