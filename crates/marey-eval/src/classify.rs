@@ -13,7 +13,9 @@ use crate::evaluator::Evaluator;
 use crate::groups::{GroupFigures, worst_groups_first};
 use crate::metric::Metric;
 use crate::warnings::{Evidence, warnings};
-use crate::{Bootstrap, ClassFigures, Comparison, Error, ErrorKind, Estimate, Figure, wilson};
+use crate::{
+    Bootstrap, ClassFigures, Comparison, Error, ErrorKind, Estimate, Figure, ReliabilityBin, wilson,
+};
 
 /// Most confident mistakes kept in a [`Classification`].
 const MAX_MISTAKES: usize = 100;
@@ -65,6 +67,10 @@ pub struct Classification {
     pub per_class: Vec<ClassFigures>,
     /// Number of items by `[truth][prediction]`.
     pub confusion: Vec<Vec<u64>>,
+    /// The reliability diagram: the best scores in 15 equal bins, and how often that class is right. Empty where scores are no
+    /// probabilities.
+    #[serde(default)]
+    pub reliability: Vec<ReliabilityBin>,
     /// Index of the class that the majority baseline always answers.
     pub majority_class: usize,
     /// Accuracy in every group, the worst first; empty where no item has a group.
@@ -141,6 +147,7 @@ pub fn classify(
         per_class,
         confusion: confusion(classes.len(), outcomes),
         groups: worst_groups_first(items, outcomes, judged.trivial.ranking[0]),
+        reliability: evaluator.reliability(),
         majority_class: judged.trivial.ranking[0],
         comparisons: Vec::new(),
         num_mistakes,

@@ -1,12 +1,12 @@
 //! All figures of a classifier for any weights of its items: prepared once, then one pass a draw.
 
-use crate::Scored;
 use crate::bootstrap::Units;
 use crate::classify::outcomes_of;
 use crate::counts::{Counts, Outcome, mean};
 use crate::metric::Metric;
 use crate::ranking::Ranking;
 use crate::reliability::{Losses, Probabilities};
+use crate::{ReliabilityBin, Scored};
 
 /// A model's items, sorted and binned.
 pub(crate) struct Evaluator {
@@ -48,6 +48,12 @@ impl Evaluator {
     /// Whether every item's scores are a distribution over the classes.
     pub(crate) fn has_probabilities(&self) -> bool {
         self.probabilities.is_some()
+    }
+
+    /// The bars of the reliability diagram; none where scores are no probabilities.
+    pub(crate) fn reliability(&self) -> Vec<ReliabilityBin> {
+        let probabilities = self.probabilities.as_ref();
+        probabilities.map_or(Vec::new(), Probabilities::reliability)
     }
 
     /// Number of units that ROC AUC rests on: the mean over classes of what each has against the rest.

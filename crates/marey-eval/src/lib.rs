@@ -2,7 +2,8 @@
 //!
 //! For: turning the scores of a recogniser into figures that can be believed. Every [`Figure`] carries its interval, the
 //! number of items behind it and what a predictor without eyes would have got, and cannot be built without them.
-//! Not for: running a model, reading data, choosing thresholds. Everything here works on plain slices.
+//! Not for: running a model, reading data. Everything here works on plain slices, and what is chosen or fitted takes a
+//! [`Validation`], so that a test split cannot choose.
 //!
 //! ```
 //! use marey_eval::{Bootstrap, Scored, classify};

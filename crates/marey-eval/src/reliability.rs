@@ -38,29 +38,7 @@ pub fn reliability(
     is_right: &[bool],
     bins: usize,
 ) -> Result<Vec<ReliabilityBin>, Error> {
-    let binned = Binned::new(confidences, is_right, bins)?;
-    let sums = binned.sums(&vec![1; confidences.len()]);
-    let bars = sums.iter().enumerate().map(|(bin, sum)| {
-        let [low, high] = [bin, bin + 1].map(|edge| edge as f64 / bins as f64);
-        let n = sum.items as f64;
-        ReliabilityBin {
-            low,
-            high,
-            support: sum.items as usize,
-            confidence: if sum.items == 0 {
-                0.5 * (low + high)
-            } else {
-                sum.confidence / n
-            },
-            accuracy: if sum.items == 0 {
-                0.0
-            } else {
-                sum.right as f64 / n
-            },
-            interval: wilson(sum.right, sum.items),
-        }
-    });
-    Ok(bars.collect())
+    Ok(Binned::new(confidences, is_right, bins)?.bars())
 }
 
 /// The expected calibration error: the distance between mean confidence and share of right items in each bin of [`reliability`],
@@ -128,6 +106,28 @@ impl Binned {
         sums
     }
 
+    /// The bars of the reliability diagram.
+    fn bars(&self) -> Vec<ReliabilityBin> {
+        let sums = self.sums(&vec![1; self.items.len()]);
+        let bars = sums.iter().enumerate().map(|(bin, sum)| {
+            let [low, high] = [bin, bin + 1].map(|edge| edge as f64 / self.bins as f64);
+            let mean = |total: f64| total / sum.items as f64;
+            let [confidence, accuracy] = match sum.items {
+                0 => [0.5 * (low + high), 0.0],
+                _ => [mean(sum.confidence), mean(sum.right as f64)],
+            };
+            ReliabilityBin {
+                low,
+                high,
+                support: sum.items as usize,
+                confidence,
+                accuracy,
+                interval: wilson(sum.right, sum.items),
+            }
+        });
+        bars.collect()
+    }
+
     /// The calibration error where each item counts as often as its weight says.
     pub(crate) fn error(&self, weights: &[u32]) -> f64 {
         let sums = self.sums(weights);
@@ -185,6 +185,11 @@ impl Probabilities {
             .map(|item| [brier(item), log_loss(item)])
             .collect();
         Some(Self { binned, losses })
+    }
+
+    /// The bars of the reliability diagram of the top label.
+    pub(crate) fn reliability(&self) -> Vec<ReliabilityBin> {
+        self.binned.bars()
     }
 
     pub(crate) fn losses(&self, weights: &[u32]) -> Losses {

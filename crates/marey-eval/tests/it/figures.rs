@@ -185,9 +185,20 @@ fn scores_that_are_no_probabilities_have_no_calibration() {
         |items: &[Scored]| classify(&names(7), &[], items, &FEW_DRAWS).expect("sound items");
     let found = judge(&items);
     assert!(found.figure("ece").is_some() && found.figure("brier").is_some());
+    // The bars are what the calibration error is made of.
+    let gap = |bar: &marey_eval::ReliabilityBin| {
+        bar.support as f64 * (bar.accuracy - bar.confidence).abs()
+    };
+    let error = found.reliability.iter().map(gap).sum::<f64>() / items.len() as f64;
+    let ece = found.figure("ece").expect("given").value;
+    assert!(
+        found.reliability.len() == 15 && (error - ece).abs() < 1e-12,
+        "{error} {ece}"
+    );
     items[7].scores[0] += 0.01;
     let found = judge(&items);
     assert!(found.figure("ece").is_none() && found.figure("brier").is_none());
+    assert!(found.reliability.is_empty());
     assert!(
         found
             .warnings
