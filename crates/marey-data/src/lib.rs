@@ -77,5 +77,6 @@ pub use split::{
     nested_folds, split_by_group, split_by_time,
 };
 pub use twins::{
-    Twin, TwinConfig, TwinKind, TwinProgress, TwinReport, TwinStage, find_twins, twin_groups,
+    Twin, TwinConfig, TwinKind, TwinProgress, TwinReport, TwinStage, find_twins, group_twins,
+    twin_groups,
 };

@@ -4,7 +4,7 @@
 //! ([`motion`]) is compared at every plausible lag, through windows for crops and mirrors ([`view`], [`search`]).
 //! A change that is seen in both, at the same place and instant, is what makes a twin: clips of one fixed camera have
 //! their background in common and are no twins for it. So where nothing moves there is no evidence either way, and such
-//! items are listed as still.
+//! items are listed as still. The same holds where one thing moves over a plain ground for less than three seconds.
 //!
 //! What it does not find: a copy that is faster or slower, turned, laid into a larger picture, or reversed; two crops of
 //! one clip of which neither holds the other.
@@ -34,9 +34,9 @@ use marey_clip::{Span, Timestamp};
 use marey_media::OpenOptions;
 use serde::Serialize;
 
-use crate::{Dataset, Error, Skipped, leak::same_content};
+use crate::{Dataset, Error, Item, Skipped, leak::same_content};
 use refine::Match;
-use search::Print;
+use search::{PLAIN_EVIDENCE, Print};
 use stretch::Content;
 
 /// Bins, eighths of a second, in which something must move.
@@ -229,7 +229,39 @@ pub fn find_twins(
 /// # Panics
 /// If a twin's item is not below `num_items`.
 pub fn twin_groups(num_items: usize, twins: &[Twin]) -> Vec<usize> {
-    let mut parents: Vec<usize> = (0..num_items).collect();
+    joined(num_items, twins.iter().map(|twin| twin.items))
+}
+
+/// Makes twins share a group, for a split that keeps them together. Items that shared a group or a source before still
+/// do; a group is named as its first item's group was, or by that item's name where it had none.
+///
+/// # Panics
+/// If a twin's item is not among the items.
+pub fn group_twins(items: &mut [Item], twins: &[Twin]) {
+    let mut pairs: Vec<[usize; 2]> = twins.iter().map(|twin| twin.items).collect();
+    let mut of_group: HashMap<&str, usize> = HashMap::new();
+    let mut of_source: HashMap<&Path, usize> = HashMap::new();
+    for (idx, item) in items.iter().enumerate() {
+        if let Some(group) = &item.group {
+            pairs.push([*of_group.entry(group).or_insert(idx), idx]);
+        }
+        pairs.push([*of_source.entry(&item.source).or_insert(idx), idx]);
+    }
+    let firsts = joined(items.len(), pairs.into_iter());
+    let name = |first: usize| {
+        items[first]
+            .group
+            .clone()
+            .unwrap_or_else(|| items[first].id.clone())
+    };
+    let names: Vec<String> = firsts.into_iter().map(name).collect();
+    for (item, name) in items.iter_mut().zip(names) {
+        item.group = Some(name);
+    }
+}
+
+/// The first of all that each of `num` things is joined with by pairs.
+fn joined(num: usize, pairs: impl Iterator<Item = [usize; 2]>) -> Vec<usize> {
     fn root(parents: &mut [usize], mut idx: usize) -> usize {
         while parents[idx] != idx {
             parents[idx] = parents[parents[idx]];
@@ -237,20 +269,29 @@ pub fn twin_groups(num_items: usize, twins: &[Twin]) -> Vec<usize> {
         }
         idx
     }
-    for twin in twins {
-        let [a, b] = twin.items.map(|idx| root(&mut parents, idx));
+    let mut parents: Vec<usize> = (0..num).collect();
+    for pair in pairs {
+        let [a, b] = pair.map(|idx| root(&mut parents, idx));
         // The smaller one stays, so a group's number is its first item.
         parents[a.max(b)] = a.min(b);
     }
-    (0..num_items).map(|idx| root(&mut parents, idx)).collect()
+    (0..num).map(|idx| root(&mut parents, idx)).collect()
 }
 
 fn is_twin(found: &Match, config: &TwinConfig) -> bool {
     let levels = (found.difference - FREE_LEVELS).max(0.0);
     let needed = config.similarity + FOR_EVIDENCE / found.evidence.max(1e-3) + FOR_LEVELS * levels;
+    let enough = ENOUGH.max(config.similarity);
+    if found.is_plain {
+        // Nothing but the motion speaks, so it must agree whole, for long, and without a crop to make it fit.
+        return !found.window.is_crop()
+            && found.evidence >= PLAIN_EVIDENCE
+            && found.difference <= MOST_LEVELS
+            && found.correlation >= enough;
+    }
     found.evidence >= EVIDENCE
         && found.difference <= MOST_LEVELS
-        && found.correlation >= needed.min(ENOUGH.max(config.similarity))
+        && found.correlation >= needed.min(enough)
 }
 
 /// Items none of whose footage moves for long enough.
@@ -398,6 +439,31 @@ mod tests {
         ];
         assert_eq!(twin_groups(8, &twins), [0, 1, 2, 2, 1, 1, 1, 7]);
         assert_eq!(twin_groups(2, &[]), [0, 1]);
+    }
+
+    #[test]
+    fn twins_come_into_one_group_with_all_that_was_in_either() {
+        let item = |(id, source, group): (&str, &str, Option<&str>)| Item {
+            id: id.into(),
+            source: source.into(),
+            span: None,
+            label: 0,
+            group: group.map(Into::into),
+            split: None,
+            metadata: BTreeMap::new(),
+        };
+        let mut items = [
+            ("a", "a.avi", Some("gate")),
+            ("b", "b.avi", Some("yard")),
+            ("c", "c.avi", Some("yard")),
+            ("d", "d.avi", None),
+            ("d at 5", "d.avi", None),
+            ("e", "e.avi", None),
+        ]
+        .map(item);
+        group_twins(&mut items, &[twin(0, 2, 0.9)]);
+        let groups = items.map(|item| item.group.expect("every item has a group"));
+        assert_eq!(groups, ["gate", "gate", "gate", "d", "d", "e"]);
     }
 
     #[test]

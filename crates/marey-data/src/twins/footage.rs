@@ -262,6 +262,8 @@ impl Shrink {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(millis: i64) -> Timestamp {
@@ -302,5 +304,25 @@ mod tests {
             pictures[..CELLS].iter().all(|&light| light == 15),
             "an even frame stays even"
         );
+    }
+
+    proptest! {
+        /// A frame of `scale` times as many pixels each way, with the same content, makes the same small picture.
+        #[test]
+        fn size_does_not_matter(
+            height in 3_usize..70, width in 3_usize..70, scale in 2_usize..4, values in prop::collection::vec(any::<u8>(), 70 * 70),
+        ) {
+            let picture = |scale: usize| {
+                let (height, width) = (scale * height, scale * width);
+                let value = |pixel: usize| values[pixel / width / scale * 70 + pixel % width / scale];
+                let pixels: Vec<u8> = (0..height * width).map(value).collect();
+                let mut bins = Bins::new(height, width, 1);
+                bins.add(&Clip::new([1, height, width, 1], Pixels::U8(pixels), vec![at(0)]), at(0));
+                bins.finish()
+            };
+            for (one, other) in picture(1).into_iter().zip(picture(scale)) {
+                prop_assert!(one.abs_diff(other) <= 1, "{one} and {other}");
+            }
+        }
     }
 }

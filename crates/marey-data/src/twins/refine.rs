@@ -4,7 +4,7 @@ use super::{
     activity::needed,
     footage::Footage,
     motion::{Changes, STEP, dot, overlap, remove_light},
-    search::{ALIKE_CHANGES, FINE, PLAIN_LEVELS, Print},
+    search::{ALIKE_CHANGES, FINE, Print, is_plain},
     view::{View, Window},
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Match {
     pub(super) evidence: f32,
     /// Root mean square of what is left of one picture after the other is taken away, in levels.
     pub(super) difference: f32,
+    /// Whether the ground of either is plain.
+    pub(super) is_plain: bool,
 }
 
 /// Moves the window and the lag to where changes and pictures agree best.
@@ -40,7 +42,7 @@ pub(super) fn refine(first: &Print, second: &Print, window: Window, lag: isize) 
     let shown = (Changes::of(&shown, FINE[0] * FINE[1]), shown);
     let look = |window: Window, lag: isize| compare(first, &shown, window, lag);
     let mut best = look(window, lag)?;
-    if best.worth() < CERTAIN && first.still.1.min(second.still.1) >= PLAIN_LEVELS {
+    if best.worth() < CERTAIN && !is_plain(first, second) {
         let (start, other, count) = overlap(first.footage.bins(), bins, lag)?;
         let middles = [
             first.footage.middle(start, count),
@@ -75,6 +77,7 @@ pub(super) fn refine(first: &Print, second: &Print, window: Window, lag: isize) 
             return None;
         }
     }
+    best.is_plain = is_plain(first, second);
     Some(best)
 }
 
@@ -176,6 +179,7 @@ fn compare(
         correlation,
         evidence,
         difference: difference(&seen, &shown.1[other * cells..], cells),
+        is_plain: false,
     })
 }
 

@@ -21,7 +21,7 @@ fn scene(camera: u64, seed: u64) -> Vec<RgbImage> {
         .map(|_| std::array::from_fn(|_| rng.random_range(0.05..0.5)))
         .collect();
     let ground = |x: f32, y: f32| -> f32 {
-        let wave = |w: &[f32; 4]| (x * w[0] + y * w[1] + 20.0 * w[2]).sin() * 40.0 * w[3];
+        let wave = |w: &[f32; 4]| (x * w[0] + y * w[1] + 20.0 * w[2]).sin() * 80.0 * w[3];
         110.0 + waves.iter().map(wave).sum::<f32>()
     };
     let mut rng = rng_for(seed, 2, 0, 0);
@@ -245,4 +245,50 @@ fn among_real_clips_the_identical_pairs_are_found() {
         .map(|pair| ([2 * pair, 2 * pair + 1], TwinKind::IdenticalBytes))
         .collect();
     assert_eq!(kinds(&report.twins), expected, "{:#?}", report.twins);
+}
+
+/// The same disc on the same plain ground, up and down at other times and places: nothing says which is which.
+#[test]
+fn one_thing_over_a_plain_ground_is_no_evidence() {
+    let dir = folder();
+    let clip = |name: &str, left: f32, phase: f32| {
+        let frame = |frame: u32| {
+            let middle = 36.0 + 24.0 * (frame as f32 * 0.09 + phase).sin();
+            RgbImage::from_fn(SIZE[0], SIZE[1], |x, y| {
+                let is_disc = (x as f32 - left).hypot(y as f32 - middle) < 8.0;
+                [if is_disc { 230 } else { 30 }; 3].into()
+            })
+        };
+        let frames: Vec<RgbImage> = (0..2 * FRAMES_PER_SEC).map(frame).collect();
+        avi(dir.path(), name, &frames)
+    };
+    let paths = [
+        clip("a.avi", 30.0, 0.0),
+        clip("b.avi", 36.0, 0.4),
+        clip("c.avi", 62.0, 0.9),
+    ];
+    let report =
+        find_twins(&whole(&paths), &TwinConfig::default(), &|_| ()).expect("valid settings");
+    assert_eq!(report.twins, []);
+    assert_eq!(report.still, [0, 1, 2], "two seconds are too short");
+}
+
+/// Clips of one shape that moves evenly over a plain ground, and no copy among them.
+#[test]
+fn among_synthetic_motions_nothing_is_found() {
+    let Some(data) = shared_data() else { return };
+    let config = DataConfig {
+        group_pattern: Some(r"([^/]+)_\d+\.mp4$".into()),
+        ..DataConfig::new(data.join("shape_motion/clips"))
+    };
+    let mut dataset = load(&config).expect("three classes");
+    // A third of them, of every class and shape: each file is read by a process of its own.
+    dataset.items = dataset.items.into_iter().step_by(3).collect();
+    let report = find_twins(&dataset, &TwinConfig::default(), &|_| ()).expect("valid settings");
+    assert_eq!(report.twins, []);
+    assert_eq!(
+        report.still.len(),
+        dataset.items.len(),
+        "two seconds are too short"
+    );
 }
