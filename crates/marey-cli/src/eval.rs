@@ -14,7 +14,7 @@ use crate::{
     Outcome,
     device::DeviceArg,
     evidence::note_test_use,
-    judge::{Evaluated, report_of},
+    judge::{Evaluated, add_clips, report_of},
     output,
     progress::Bar,
     recognise::{judged_split, load},
@@ -103,6 +103,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         } else {
             fs::create_dir_all(path)
                 .with_context(|| format!("cannot create {}", path.display()))?;
+            add_clips(&mut report, &predictor, &evaluated)?;
             report.save(path)?;
             let predictions =
                 marey::eval::predictions_csv(&report.classification.classes, &judged.scored);

@@ -9,7 +9,7 @@ use marey::{
         Bootstrap, Curve, CurvePanel, DataSection, Finding, Origin, Report, Severity, Skipped,
         SplitCounts, classify,
     },
-    infer::Judged,
+    infer::{Judged, Predictor, film},
     train::{Precision, Recipe, Run},
 };
 
@@ -58,6 +58,7 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
     let copied = evidence::nearest_in_time(dataset, *split, &judged.scored, &bootstrap(recipe))?;
     report.classification.comparisons.extend(copied);
     report.headline = "macro_f1".to_owned();
+    report.break_down(&judged.scored);
     report.chosen_on_this_split = evaluated.chosen_on_this_split;
     report.accepted_leak = dataset.accepted_leak.clone();
     report.recipe = recipe.to_toml();
@@ -112,6 +113,17 @@ fn finding(found: &data::Finding) -> Finding {
         items: found.items.clone(),
         command: (!found.mend.is_empty()).then(|| found.mend.clone()),
     }
+}
+
+/// Reads the clips that the page of `report` shows once more, and draws them into it.
+pub(crate) fn add_clips(
+    report: &mut Report,
+    predictor: &Predictor,
+    evaluated: &Evaluated<'_>,
+) -> Result<()> {
+    let task = evaluated.data.task(evaluated.recipe, evaluated.split);
+    report.strips = film(predictor, task, report)?;
+    Ok(())
 }
 
 fn data_section(evaluated: &Evaluated<'_>) -> DataSection {

@@ -13,6 +13,8 @@ mod train;
 
 mod eval;
 
+mod compare;
+
 mod predict;
 
 mod bench;
@@ -71,6 +73,8 @@ enum Command {
     Train(train::Args),
     /// Judge a bundle on a split of a data set.
     Eval(eval::Args),
+    /// Compare runs on the items that all of them scored.
+    Compare(compare::Args),
     /// Say what a bundle sees in files or folders.
     Predict(predict::Args),
     /// Measure the loader or a model on this machine.
@@ -85,7 +89,7 @@ enum Command {
 enum Outcome {
     /// Done.
     Done,
-    /// The answer is no, and was told: a leak, a gate not met.
+    /// Done, and the answer is no, which was told: a leak, a gate not met, a run that is not better.
     No,
     /// Some inputs could not be read; each was told.
     SomeFailed,
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Data(command) => data::run(command),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Compare(args) => compare::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(command) => bench::run(command),
         Command::Models(args) => models::run(&args),

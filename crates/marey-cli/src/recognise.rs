@@ -27,7 +27,7 @@ use crate::{
     device::Chosen,
     evidence::note_test_use,
     interrupt,
-    judge::{Evaluated, bootstrap, report_of},
+    judge::{Evaluated, add_clips, bootstrap, report_of},
     machine::readable_secs,
     output,
     progress::{Bar, RunProgress},
@@ -155,8 +155,15 @@ pub(crate) struct Job<'a> {
 /// What a job leaves.
 pub(crate) struct Finished {
     pub(crate) trained: Trained,
-    /// The judged items, where there is a split to judge on.
-    pub(crate) judged: Option<(Split, Judged)>,
+    /// What was judged, where there is a split to judge on.
+    pub(crate) judged: Option<OnSplit>,
+}
+
+/// A split as the bundle sees it.
+pub(crate) struct OnSplit {
+    pub(crate) split: Split,
+    pub(crate) judged: Judged,
+    pub(crate) predictor: Predictor,
 }
 
 impl Job<'_> {
@@ -211,7 +218,11 @@ impl Job<'_> {
         let judged = self.judge(&predictor, split)?;
         Ok(Some(Finished {
             trained,
-            judged: Some((split, judged)),
+            judged: Some(OnSplit {
+                split,
+                judged,
+                predictor,
+            }),
         }))
     }
 
@@ -318,7 +329,12 @@ pub(crate) fn train_and_report(
         ));
         return Ok(Outcome::Interrupted);
     };
-    let Some((split, judged)) = finished.judged else {
+    let Some(OnSplit {
+        split,
+        judged,
+        predictor,
+    }) = finished.judged
+    else {
         output::line(format!("bundle  {}", run.bundle().display()))?;
         output::note("no validation or test split: nothing was judged");
         return Ok(Outcome::Done);
@@ -336,20 +352,18 @@ pub(crate) fn train_and_report(
         },
         false => None,
     };
-    let mut report = report_of(
-        &Evaluated {
-            recipe,
-            data,
-            judged: &judged,
-            split,
-            chosen_on_this_split: split == Split::Validation
-                && finished.trained.select == Select::Best,
-            command: command.to_owned(),
-            chosen,
-            run: Some(run),
-        },
-        started.elapsed(),
-    )?;
+    let evaluated = Evaluated {
+        recipe,
+        data,
+        judged: &judged,
+        split,
+        chosen_on_this_split: split == Split::Validation && finished.trained.select == Select::Best,
+        command: command.to_owned(),
+        chosen,
+        run: Some(run),
+    };
+    let mut report = report_of(&evaluated, started.elapsed())?;
+    add_clips(&mut report, &predictor, &evaluated)?;
     note_test_use(&mut report, recipe, &data.dataset, &run.bundle(), &run.id())?;
     if let Some(baseline) = single_frame {
         let name = "the same model and budget on single frames";
@@ -406,7 +420,7 @@ fn single_frame(job: &Job<'_>) -> Result<Option<Vec<Scored>>> {
     Ok(finished.map(|finished| {
         finished
             .judged
-            .map(|(_, judged)| judged.scored)
+            .map(|on_split| on_split.judged.scored)
             .unwrap_or_default()
     }))
 }

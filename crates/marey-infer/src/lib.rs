@@ -1,7 +1,7 @@
 //! Bundles in, predictions out.
 //!
 //! For: saying what a trained model sees in files ([`Predictor`]), in windows of long files ([`Windowing`]), and in every
-//! item of a split ([`judge()`]). All three prepare clips by the sampling and preprocessing of the bundle's card, so what
+//! item of a split ([`judge()`]), and for drawing the clips that a report shows ([`film()`]). All of them prepare clips by the sampling and preprocessing of the bundle's card, so what
 //! is judged is what is deployed.
 //! Not for: training, figures and reports (`marey-eval`), live streams.
 //!
@@ -23,9 +23,12 @@ mod window;
 
 mod judge;
 
+mod film;
+
 mod error;
 
 pub use error::Error;
+pub use film::film;
 pub use judge::{Judged, Task, judge};
 pub use predictor::{Guess, Prediction, Predictor, WindowPrediction};
 pub use window::Windowing;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use marey_clip::{ClassList, ClipPlan, Pixels, Span, Timeline};
-use marey_eval::ViewMean;
+use marey_eval::{Heat, ViewMean};
 use marey_media::{OpenOptions, Reader};
 use marey_model::{Bundle, Card};
 use serde::Serialize;
@@ -87,6 +87,26 @@ impl Predictor {
     pub fn scores(&self, pixels: Vec<u8>, dims: [usize; 5]) -> Vec<Vec<f32>> {
         let input = self.card().preprocess.to_input(pixels, dims, &self.device);
         self.bundle.model().scores(input)
+    }
+
+    /// Where in a prepared clip the model found what speaks for a class (Grad-CAM, see
+    /// [`Model::evidence`](marey_model::Model::evidence)).
+    ///
+    /// # Shapes
+    /// - `pixels`: `u8` `[1, t, h, w, 3]` = `dims`
+    ///
+    /// # Panics
+    /// If there are several clips, or `class` is none of the model's.
+    pub fn heat(&self, pixels: Vec<u8>, dims: [usize; 5], class: usize) -> Heat {
+        let input = self.card().preprocess.to_input(pixels, dims, &self.device);
+        let evidence = self.bundle.model().evidence(input, class);
+        let [_, t, h, w] = evidence.places.dims();
+        Heat {
+            class: self.classes().name(class).to_owned(),
+            dims: [t, h, w],
+            values: values(evidence.places),
+            over_time: values(evidence.over_time),
+        }
     }
 
     /// What the model says about the source at `path`, `top` guesses long; with `windowing`, also about each window.
@@ -186,4 +206,10 @@ impl Predictor {
         };
         order.iter().take(top.max(1)).map(guess).collect()
     }
+}
+
+/// The values of a tensor, read back from the device.
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.into_data().convert::<f32>();
+    data.try_into_vec().expect("converted to f32")
 }

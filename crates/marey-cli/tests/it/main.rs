@@ -8,6 +8,9 @@ mod harness;
 /// Train, evaluate, predict: the same clip gets the same scores on every way.
 mod road;
 
+/// Runs beside each other on the same items.
+mod compare;
+
 /// Killed or interrupted in the middle of an epoch, a run goes on to the same losses, to the bit.
 mod resume;
 

@@ -27,11 +27,24 @@ fn a_clip_gets_the_same_scores_in_training_evaluation_and_prediction() {
         serde_json::from_str(&project.read("runs/small-1/report.json")).expect("JSON");
     assert_eq!(report["split"], "test");
     assert_eq!(report["chosen_on_this_split"], false);
+    check_clips(&project.read("runs/small-1/report.html"), &report);
 
     // Evaluation of the bundle gives the very figures of the report.
     let bundle = project.arg("runs/small-1/bundle");
     let again: Value = serde_json::from_str(&succeed(&["eval", &bundle, "--json"])).expect("JSON");
     assert_eq!(again["classification"], report["classification"]);
+
+    // A run beside a judgement of its own bundle: nothing changed, whichever way it is named.
+    let out = project.arg("again");
+    succeed(&["eval", &bundle, "--output", &out]);
+    check_clips(&project.read("again/report.html"), &report);
+    let compared: Value =
+        serde_json::from_str(&succeed(&["compare", &bundle, &out, "--json"])).expect("JSON");
+    let names = [&compared["runs"][0]["name"], &compared["runs"][1]["name"]];
+    assert_eq!(names, ["small-1", "again"]);
+    assert_eq!(compared["num_items"], report["classification"]["num_items"]);
+    assert_eq!(compared["versus"][0]["num_changed"], 0);
+    assert_eq!(compared["versus"][0]["mcnemar"]["p_value"], 1.0);
 
     // Prediction gives the very score of predictions.csv.
     let rows = project.read("runs/small-1/predictions.csv");
@@ -58,6 +71,18 @@ fn a_clip_gets_the_same_scores_in_training_evaluation_and_prediction() {
         (found - expect.parse::<f64>().expect("a number")).abs() < 1e-5,
         "{found} is not {expect}"
     );
+}
+
+/// Every worst mistake is on the page with its clip, and where the model looked.
+fn check_clips(page: &str, report: &Value) {
+    let mistakes = report["classification"]["num_mistakes"]
+        .as_u64()
+        .expect("a number");
+    assert!(mistakes > 0, "two epochs leave mistakes");
+    let shown = mistakes.min(12) as usize;
+    assert_eq!(page.matches("class=\"card\"").count(), shown);
+    let films = page.matches("<img src=\"data:image/jpeg;base64,").count();
+    assert!(films >= shown, "{films} pictures of {shown} mistakes");
 }
 
 #[test]
