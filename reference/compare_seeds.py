@@ -111,8 +111,8 @@ def main():
     print("| split | seed | program | macro F1 | 95 % by group | top-1 | majority | wall | clips/s | memory |", flush=True)
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     runs = {}
-    for split in SPLITS:
-        for seed in args.seeds:
+    for seed in args.seeds:
+        for split in SPLITS:
             for program, make in (("Marey", run_marey), ("PyTorch", run_pytorch)):
                 runs[split, seed, program] = make(args, split, seed)
                 print(row(split, seed, program, runs[split, seed, program]), flush=True)
