@@ -174,7 +174,7 @@ pub fn find_twins(
 ) -> Result<TwinReport, Error> {
     if !(0.0..=1.0).contains(&config.similarity) {
         let problem = format!("{} is not between 0 and 1", config.similarity);
-        return Err(Error::config(Path::new(""), "similarity", problem));
+        return Err(Error::config(Path::new("twins"), "similarity", problem));
     }
     // What is not there is told by the reader, with the item.
     let sources = dataset.items.iter().map(|item| item.source.as_path());

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
 use anyhow::{Context, Result};
-use marey::data::{self, DataConfig, Dataset, Twin, TwinConfig, TwinReport, TwinStage};
+use marey::data::{
+    self, AuditConfig, DataConfig, Dataset, Twin, TwinConfig, TwinReport, TwinStage,
+};
 use serde::Serialize;
 
 use crate::{Outcome, output, progress::Bar};
@@ -25,6 +27,12 @@ pub(crate) struct Args {
     /// Leave out items whose file is not there.
     #[arg(long)]
     allow_missing: bool,
+    /// Column (or several, joined by `+`) of the groups that twins are added to.
+    #[arg(long)]
+    group: Option<String>,
+    /// A manifest to write, in which twins share a group.
+    #[arg(long, value_name = "CSV")]
+    write_groups: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -61,6 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let config = DataConfig {
         label: args.label.clone(),
         allow_missing: args.allow_missing,
+        group: args.group.clone(),
         ..DataConfig::new(&args.data)
     };
     let twin_config = TwinConfig {
@@ -68,11 +77,16 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         similarity: args.similarity,
         ..TwinConfig::default()
     };
-    let (dataset, report) = search(&config, &twin_config)?;
+    let (mut dataset, report) = search(&config, &twin_config)?;
     if args.json {
         output::json(&answer(&dataset, &report))?;
     } else {
         print(&dataset, &report)?;
+    }
+    if let Some(path) = &args.write_groups {
+        data::group_twins(&mut dataset.items, &report.twins);
+        data::write_manifest(&dataset, path)?;
+        output::note(format!("wrote {}", path.display()));
     }
     let is_whole = report.skipped.is_empty();
     Ok(if is_whole {
@@ -94,12 +108,9 @@ pub(super) fn pairs(config: &DataConfig) -> Result<Vec<[String; 2]>> {
     Ok(report.twins.iter().map(|twin| twin.items.map(id)).collect())
 }
 
-/// Searches all items, whatever their splits share: to find that is what the search is for.
+/// Searches all items, whatever their splits share: that is what the search is for.
 fn search(config: &DataConfig, twin_config: &TwinConfig) -> Result<(Dataset, TwinReport)> {
-    let dataset = data::load(&DataConfig {
-        allow_leak: Some("only searched for twins".into()),
-        ..config.clone()
-    })?;
+    let dataset = data::audit(config, &AuditConfig::splits())?.dataset;
     let bar = Mutex::new(Bar::new("files"));
     let report = data::find_twins(&dataset, twin_config, &|progress| {
         let word = match progress.stage {

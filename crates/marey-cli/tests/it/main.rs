@@ -26,6 +26,9 @@ mod audit;
 /// The commands that only look.
 mod look;
 
+/// Items that show the same footage.
+mod twins;
+
 /// What `marey bench` says of a model.
 mod bench;
 

@@ -292,3 +292,37 @@ fn among_synthetic_motions_nothing_is_found() {
         "two seconds are too short"
     );
 }
+
+/// Windows of one recording overlap, and recordings that follow each other share 25 seconds: all on one clock, so the
+/// same moment has the same time in both.
+#[test]
+fn thermal_twins_are_of_the_same_instant() {
+    let Some(data) = shared_data() else { return };
+    let config = DataConfig {
+        allow_leak: Some("only searched for twins".into()),
+        ..DataConfig::new(data.join("thermal/v1"))
+    };
+    let dataset = load(&config).expect("recordings");
+    // Half of the 64 frames around each item that a model sees there.
+    let twin_config = TwinConfig {
+        margin: std::time::Duration::from_secs(4),
+        ..TwinConfig::default()
+    };
+    let report = find_twins(&dataset, &twin_config, &|_| ()).expect("valid settings");
+    let (same_source, between): (Vec<&Twin>, Vec<&Twin>) = report
+        .twins
+        .iter()
+        .partition(|twin| twin.kind == TwinKind::SameSource);
+    assert!(
+        same_source.len() > 1000,
+        "{} windows overlap",
+        same_source.len()
+    );
+    assert!(between.len() > 50, "{} between recordings", between.len());
+    for twin in between {
+        assert_eq!(twin.kind, TwinKind::SameFootage, "{twin:?}");
+        assert!(twin.offset_sec.abs() < 0.13, "{twin:?}");
+        let [a, b] = twin.items.map(|idx| &dataset.items[idx].source);
+        assert_ne!(a, b);
+    }
+}
