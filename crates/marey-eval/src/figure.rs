@@ -130,6 +130,14 @@ impl Scale {
         }
     }
 
+    /// What is counted in [`Scale::difference_text`], after a space; nothing where the text says it.
+    pub(crate) fn difference_unit(self) -> &'static str {
+        match self {
+            Self::Share | Self::ErrorShare => " points",
+            _ => "",
+        }
+    }
+
     /// The two ends of an interval of a difference in print.
     pub fn difference_range_text(self, interval: &Interval) -> String {
         let ends = [interval.low, interval.high].map(|end| self.difference_text(end));

@@ -5,7 +5,7 @@ use super::{DataSection, Report};
 use crate::plot::{Plot, escape};
 use crate::table::{count, percent, range};
 use crate::{
-    ClassFigures, Comparison, Estimate, Figure, Finding, Interval, IntervalMethod, Scale, Severity,
+    ClassFigures, Comparison, Estimate, Figure, Finding, Interval, IntervalMethod, Severity,
 };
 
 /// Most skipped items listed on the page; `report.json` has all.
@@ -144,10 +144,7 @@ fn comparison(comparison: &Comparison) -> String {
         .filter(|difference| difference.figure != "macro_recall")
         .map(|difference| {
             let scale = difference.scale;
-            let unit = match scale {
-                Scale::Share | Scale::ErrorShare => " points",
-                _ => "",
-            };
+            let unit = scale.difference_unit();
             vec![
                 capitalised(&escape(&difference.title)),
                 format!("<b>{}</b>", scale.text(difference.model)),

@@ -107,8 +107,9 @@ fn differences(runs: &RunsCompared) -> Section {
                     difference.scale.text(difference.baseline),
                     difference.scale.text(difference.model),
                     format!(
-                        "<b>{}</b><small>{}</small>",
+                        "<b>{}{}</b><small>{}</small>",
                         difference.scale.difference_text(difference.difference),
+                        difference.scale.difference_unit(),
                         difference.scale.difference_range_text(&difference.interval)
                     ),
                 ]

@@ -82,11 +82,12 @@ pub(super) fn verdict(runs: &RunsCompared, versus: &Versus) -> String {
         }
     };
     format!(
-        "{answer} {} is {} against {}: {} (95 % interval {}).",
+        "{answer} {} is {} against {}: {}{} (95 % interval {}).",
         crate::report::page::capitalised(&difference.title),
         difference.scale.text(difference.model),
         difference.scale.text(difference.baseline),
         difference.scale.difference_text(difference.difference),
+        difference.scale.difference_unit(),
         difference.scale.difference_range_text(&difference.interval),
     )
 }
