@@ -24,7 +24,7 @@ const CHUNK: usize = 256;
 const NOTABLE: f64 = 1e-4;
 
 /// A clip whose pixels are all below this, of 255, is black.
-const BLACK: f64 = 3.0;
+const BLACK: u8 = 10;
 
 /// Keeps the draw of clips apart from all others.
 const PURPOSE: u64 = 0x4C4F_4F4B;
@@ -34,6 +34,7 @@ const PURPOSE: u64 = 0x4C4F_4F4B;
 pub(crate) struct Looked {
     /// Mean brightness of an item's looked-at frames: 0 to 255, or degrees Celsius.
     pub(crate) brightness: BTreeMap<usize, f64>,
+    black: Vec<usize>,
     failed: Vec<(usize, String)>,
     thermal: Thermal,
 }
@@ -82,7 +83,10 @@ pub(crate) fn look(
                 Ok(clip)
             });
         match read {
-            Ok(clip) => drop(looked.brightness.insert(idx, brightness(&clip))),
+            Ok(clip) => {
+                looked.brightness.insert(idx, brightness(&clip));
+                looked.black.extend(is_black(&clip).then_some(idx));
+            }
             Err(error) => looked.failed.push((idx, error.to_string())),
         }
     }
@@ -107,6 +111,11 @@ fn sample(dataset: &Dataset, num_clips: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = turns.copied().take(num_clips).collect();
     chosen.sort_unstable();
     chosen
+}
+
+/// Whether nothing can be seen: a small bright thing on black can. A temperature is never black.
+fn is_black(clip: &Clip) -> bool {
+    matches!(clip.pixels(), Pixels::U8(values) if values.iter().all(|&value| value < BLACK))
 }
 
 fn brightness(clip: &Clip) -> f64 {
@@ -236,24 +245,15 @@ pub(crate) fn pixels(
                 .mended_by("preprocess.temperature"),
         );
     }
-    let is_black = |&(&idx, &mean): &(&usize, &f64)| {
-        thermal.sources == 0 && mean < BLACK && dataset.items[idx].split.is_some()
-    };
-    let black: Vec<usize> = looked
-        .brightness
-        .iter()
-        .filter(is_black)
-        .map(|(&idx, _)| idx)
-        .collect();
-    if !black.is_empty() {
+    if !looked.black.is_empty() {
         let sentence = format!(
             "{} of {} clips looked at are black",
-            black.len(),
+            looked.black.len(),
             looked.brightness.len()
         );
         findings.push(
             Finding::new(Severity::Warning, Topic::Pixels, sentence)
-                .about(dataset, black)
+                .about(dataset, looked.black.iter().copied())
                 .mended_by("look at these files and remove their lines if nothing is in them"),
         );
     }
@@ -379,5 +379,23 @@ fn clip_time(sampling: Option<&Sampling>, rate: f64) -> String {
             sampling.extent() as f64 / rate
         ),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_bright_thing_is_not_black() {
+        let mut values = vec![2; 64];
+        let clip = |pixels| Clip::new([1, 8, 8, 1], pixels, vec![Timestamp::ZERO]);
+        assert!(is_black(&clip(Pixels::U8(values.clone()))));
+        values[20] = 255;
+        assert!(!is_black(&clip(Pixels::U8(values))));
+        assert!(
+            !is_black(&clip(Pixels::F32(vec![0.0; 64]))),
+            "a frozen scene in degrees"
+        );
     }
 }
