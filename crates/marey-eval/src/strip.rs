@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind};
 const MAX_FRAMES: usize = 8;
 
 /// Longer side of a frame of a strip, in pixels.
-const MAX_SIDE: usize = 96;
+pub(crate) const MAX_SIDE: usize = 96;
 
 /// JPEG quality, 1 to 100: at this size the eye hardly tells more apart, and a strip takes 10 to 40 kB.
 const QUALITY: u8 = 72;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::Report;
 use super::page::{Section, breakable, table};
 use crate::plot::escape;
-use crate::strip::{Explained, Strip};
+use crate::strip::{Explained, MAX_SIDE, Strip};
 use crate::table::{count, percent, range};
 use crate::{Confusion, GroupFigures, Mistake};
 
@@ -209,7 +209,7 @@ fn table_row(mistake: &Mistake) -> Vec<String> {
 
 /// A strip that plays; `what` says what it shows, for those who cannot see it.
 fn film(strip: &Strip, jpeg: &[u8], what: &str) -> String {
-    let [height, width] = strip.size_px;
+    let [height, width] = shown_px(strip);
     let frames = strip.num_frames;
     format!(
         "<span class=\"film\" style=\"--n:{frames};width:{width}px\"><img src=\"data:image/jpeg;base64,{}\" \
@@ -220,9 +220,17 @@ fn film(strip: &Strip, jpeg: &[u8], what: &str) -> String {
     )
 }
 
+/// `[height, width]` of a frame on the page: small ones are enlarged until the eye finds something in them.
+fn shown_px(strip: &Strip) -> [usize; 2] {
+    let longer = strip.size_px[0].max(strip.size_px[1]);
+    strip
+        .size_px
+        .map(|side| ((side * MAX_SIDE + longer / 2) / longer).max(1))
+}
+
 /// The weight of each stretch of the clip as a row of bars.
 fn bars(strip: &Strip, explained: &Explained) -> String {
-    let [_, width] = strip.size_px;
+    let [_, width] = shown_px(strip);
     let weights = &explained.over_time;
     let most = weights.iter().copied().fold(0.0, f32::max);
     let step = width as f32 / weights.len().max(1) as f32;

@@ -327,6 +327,10 @@ fn a_mistake_is_shown_once_with_its_clip_and_where_the_model_looked() {
         mistakes.matches("aria-label=\"weight over time\"").count(),
         cards
     );
+    // A clip of 80 x 60 pixels is shown at 96 x 72, its eight frames beside each other.
+    let size = "width:96px\"><img";
+    assert_eq!(mistakes.matches(size).count(), 2 * cards);
+    assert!(mistakes.contains("width=\"768\" height=\"72\""));
     // The others are in the table.
     let rows = mistakes.matches("<tr><td>").count();
     let all = report.classification.mistakes.len().min(40);
