@@ -80,37 +80,41 @@ fn groups(items: &[Item], together: &[Vec<usize>]) -> Vec<Vec<usize>> {
         by_key.entry(item.group_key()).or_default().push(idx);
         by_source.entry(&item.source).or_default().push(idx);
     }
-    // Each item points to an earlier one of its group, the first to itself.
-    let mut parent: Vec<usize> = (0..items.len()).collect();
-    for set in by_key.values().chain(by_source.values()).chain(together) {
-        for pair in set.windows(2) {
-            let (a, b) = (root(&mut parent, pair[0]), root(&mut parent, pair[1]));
-            parent[a.max(b)] = a.min(b);
-        }
-    }
+    let sets = by_key.values().chain(by_source.values()).chain(together);
+    let pairs = sets.flat_map(|set| set.windows(2).map(|pair| [pair[0], pair[1]]));
+    let firsts = joined(items.len(), pairs);
     let mut merged: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut order = Vec::new();
     for idx in by_key.into_values().flatten() {
-        let root = root(&mut parent, idx);
-        let members = merged.entry(root).or_default();
+        let first = firsts[idx];
+        let members = merged.entry(first).or_default();
         if members.is_empty() {
-            order.push(root);
+            order.push(first);
         }
         members.push(idx);
     }
     order
         .iter()
-        .filter_map(|root| merged.remove(root))
+        .filter_map(|first| merged.remove(first))
         .collect()
 }
 
-/// The first item of the group of `idx`.
-fn root(parent: &mut [usize], mut idx: usize) -> usize {
-    while parent[idx] != idx {
-        parent[idx] = parent[parent[idx]];
-        idx = parent[idx];
+/// The first of all that each of `num` things is joined with by pairs.
+pub(crate) fn joined(num: usize, pairs: impl Iterator<Item = [usize; 2]>) -> Vec<usize> {
+    fn root(parents: &mut [usize], mut idx: usize) -> usize {
+        while parents[idx] != idx {
+            parents[idx] = parents[parents[idx]];
+            idx = parents[idx];
+        }
+        idx
     }
-    idx
+    // Each thing points to an earlier one that it is joined with, the first to itself.
+    let mut parents: Vec<usize> = (0..num).collect();
+    for pair in pairs {
+        let [a, b] = pair.map(|idx| root(&mut parents, idx));
+        parents[a.max(b)] = a.min(b);
+    }
+    (0..num).map(|idx| root(&mut parents, idx)).collect()
 }
 
 fn sides(shares: &SplitShares) -> Result<Vec<(Split, f64)>, ErrorKind> {

@@ -34,7 +34,7 @@ use marey_clip::{Span, Timestamp};
 use marey_media::OpenOptions;
 use serde::Serialize;
 
-use crate::{Dataset, Error, Item, Skipped, leak::same_content};
+use crate::{Dataset, Error, Item, Skipped, leak::same_content, split::joined};
 use refine::Match;
 use search::{PLAIN_EVIDENCE, Print};
 use stretch::Content;
@@ -258,24 +258,6 @@ pub fn group_twins(items: &mut [Item], twins: &[Twin]) {
     for (item, name) in items.iter_mut().zip(names) {
         item.group = Some(name);
     }
-}
-
-/// The first of all that each of `num` things is joined with by pairs.
-fn joined(num: usize, pairs: impl Iterator<Item = [usize; 2]>) -> Vec<usize> {
-    fn root(parents: &mut [usize], mut idx: usize) -> usize {
-        while parents[idx] != idx {
-            parents[idx] = parents[parents[idx]];
-            idx = parents[idx];
-        }
-        idx
-    }
-    let mut parents: Vec<usize> = (0..num).collect();
-    for pair in pairs {
-        let [a, b] = pair.map(|idx| root(&mut parents, idx));
-        // The smaller one stays, so a group's number is its first item.
-        parents[a.max(b)] = a.min(b);
-    }
-    (0..num).map(|idx| root(&mut parents, idx)).collect()
 }
 
 fn is_twin(found: &Match, config: &TwinConfig) -> bool {

@@ -300,6 +300,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::error::assert_refused;
 
     #[test]
     fn a_calibration_is_stored_as_text() {
@@ -341,14 +342,7 @@ mod tests {
             (fit(&[2], &[vec![1.0, 0.0]]), "has class 2"),
             (fit(&[0], &[vec![f32::NAN, 0.0]]), "not finite"),
         ];
-        for (found, expected) in cases {
-            let error = found.expect_err(expected);
-            assert!(
-                error.kind().to_string().contains(expected),
-                "{}",
-                error.kind()
-            );
-        }
+        assert_refused(cases);
         let fitted = Calibration::Vector {
             scale: vec![1.0; 3],
             bias: vec![0.0; 3],

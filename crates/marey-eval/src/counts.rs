@@ -184,6 +184,12 @@ pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if count == 0 { 0.0 } else { sum / count as f64 }
 }
 
+/// The sum of `counts`, each as often as its weight says.
+pub(crate) fn weighted_total(counts: &[u64], weights: &[u32]) -> u64 {
+    let weighted = counts.iter().zip(weights);
+    weighted.map(|(&n, &weight)| n * u64::from(weight)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

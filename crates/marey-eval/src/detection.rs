@@ -1,6 +1,7 @@
 //! Boxes in pictures: intersection over union and average precision, beside a box that always covers the whole picture.
 
 use crate::bootstrap::Units;
+use crate::counts::weighted_total;
 use crate::draws::{Described, Draws};
 use crate::{Bootstrap, Error, ErrorKind, Figure, Scale};
 
@@ -172,11 +173,7 @@ impl Curves {
     fn means(&self, weights: &[u32]) -> Option<[f64; 2]> {
         let (mut sums, mut num_classes) = ([0.0; 2], 0.0);
         for (ranked, truths) in self.ranked.iter().zip(&self.truths) {
-            let truths: u64 = truths
-                .iter()
-                .zip(weights)
-                .map(|(&n, &weight)| n * u64::from(weight))
-                .sum();
+            let truths = weighted_total(truths, weights);
             if truths == 0 {
                 continue;
             }

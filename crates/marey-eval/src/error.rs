@@ -299,3 +299,18 @@ pub enum ErrorKind {
     #[error(transparent)]
     Io(std::io::Error),
 }
+
+/// Each of `cases` is an error, whose kind says what is expected.
+#[cfg(test)]
+pub(crate) fn assert_refused<T: std::fmt::Debug, const N: usize>(
+    cases: [(Result<T, Error>, &str); N],
+) {
+    for (found, expected) in cases {
+        let error = found.expect_err(expected);
+        assert!(
+            error.kind().to_string().contains(expected),
+            "{}",
+            error.kind()
+        );
+    }
+}

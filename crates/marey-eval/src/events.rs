@@ -300,6 +300,7 @@ fn check(num_classes: usize, streams: &[WatchedStream], rules: &EventRules) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::assert_refused;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_nanos(seconds * 1_000_000_000)
@@ -470,13 +471,6 @@ mod tests {
                 "the overlap is 0",
             ),
         ];
-        for (found, expected) in cases {
-            let error = found.expect_err(expected);
-            assert!(
-                error.kind().to_string().contains(expected),
-                "{}",
-                error.kind()
-            );
-        }
+        assert_refused(cases);
     }
 }

@@ -132,6 +132,7 @@ pub fn choose_confidence(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::assert_refused;
 
     fn choose(items: &[(f64, bool)], costs: Costs) -> Result<ChosenThreshold, Error> {
         let items: Vec<BinaryScored> = items
@@ -200,14 +201,7 @@ mod tests {
                 "the cost is -1",
             ),
         ];
-        for (found, expected) in cases {
-            let error = found.expect_err(expected);
-            assert!(
-                error.kind().to_string().contains(expected),
-                "{}",
-                error.kind()
-            );
-        }
+        assert_refused(cases);
     }
 
     #[test]

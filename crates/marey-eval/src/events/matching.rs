@@ -3,6 +3,7 @@
 use marey_clip::Span;
 
 use super::{Alarm, EventRules, TrueEvent, WatchedStream};
+use crate::counts::weighted_total;
 use crate::interval::quantile;
 
 /// Share of the length that two spans have together in the length that either has: 0 apart, 1 equal.
@@ -157,11 +158,7 @@ impl Precisions {
     pub(super) fn mean(&self, weights: &[u32]) -> Option<f64> {
         let (mut sum, mut count) = (0.0, 0.0);
         for (ranked, truths) in self.ranked.iter().zip(&self.truths) {
-            let truths: u64 = truths
-                .iter()
-                .zip(weights)
-                .map(|(&n, &weight)| n * u64::from(weight))
-                .sum();
+            let truths = weighted_total(truths, weights);
             if truths == 0 {
                 continue;
             }
