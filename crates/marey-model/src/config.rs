@@ -1,6 +1,6 @@
 //! The `[model]` section of a recipe.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 use marey_clip::SeededRng;
@@ -8,62 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, ErrorKind, Model,
+    Arch, Error, ErrorKind, Model,
     arch::{EfficientNetBiLstmConfig, EfficientNetConfig, R3dConfig},
     layer::Init,
+    model::Net,
     weights::{self, ImportOptions, ImportReport},
 };
-
-/// An architecture, by the name a recipe gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Arch {
-    /// 18-layer residual network of 3x3x3 convolutions (Tran et al., 2018).
-    #[serde(rename = "r3d_18")]
-    R3d18,
-    /// EfficientNet-B0 on each frame (Tan and Le, 2019), then a bidirectional LSTM and additive attention over time.
-    #[serde(rename = "efficientnet_b0_bilstm")]
-    EfficientNetB0BiLstm,
-}
-
-impl Arch {
-    /// Every architecture there is.
-    pub const ALL: [Self; 2] = [Self::R3d18, Self::EfficientNetB0BiLstm];
-
-    /// Its name in recipes and cards.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::R3d18 => "r3d_18",
-            Self::EfficientNetB0BiLstm => "efficientnet_b0_bilstm",
-        }
-    }
-
-    /// Parameters at 2 classes and width 1.
-    pub const fn num_parameters(self) -> usize {
-        match self {
-            Self::R3d18 => 33_167_298,
-            Self::EfficientNetB0BiLstm => 9_130_623,
-        }
-    }
-
-    /// Where it comes from.
-    pub const fn paper(self) -> &'static str {
-        match self {
-            Self::R3d18 => {
-                "Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018"
-            }
-            Self::EfficientNetB0BiLstm => {
-                "Tan and Le, EfficientNet, ICML 2019; Bahdanau, Cho and Bengio, Neural Machine Translation by Jointly \
-                 Learning to Align and Translate, ICLR 2015"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What to do with the classifier of a weights file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -190,44 +140,27 @@ impl ModelConfig {
     ) -> Result<Model, Error> {
         self.validate()?;
         let width = self.width.unwrap_or(1.0);
-        Ok(match self.arch {
+        let net = match self.arch {
             Arch::R3d18 => {
                 let published = R3dConfig::r3d_18(num_classes);
-                let dropout = self.dropout.unwrap_or(published.dropout);
-                Model::R3d(
-                    R3dConfig {
-                        width,
-                        dropout,
-                        ..published
-                    }
-                    .init(init, device),
-                )
+                let config = R3dConfig {
+                    width,
+                    dropout: self.dropout.unwrap_or(published.dropout),
+                    ..published
+                };
+                Net::R3d(config.init(init, device))
             }
             Arch::EfficientNetB0BiLstm => {
                 let published = EfficientNetBiLstmConfig::b0(num_classes);
-                let dropout = self.dropout.unwrap_or(published.dropout);
                 let drop_path = self.drop_path.unwrap_or(published.backbone.drop_path);
-                let backbone = EfficientNetConfig { width, drop_path };
                 let config = EfficientNetBiLstmConfig {
-                    backbone,
-                    dropout,
+                    backbone: EfficientNetConfig { width, drop_path },
+                    dropout: self.dropout.unwrap_or(published.dropout),
                     ..published
                 };
-                Model::EfficientNetBiLstm(config.init(init, device))
+                Net::EfficientNetBiLstm(config.init(init, device))
             }
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn architectures_are_written_by_their_names() {
-        for arch in Arch::ALL {
-            let written = toml::Value::try_from(arch).expect("a string");
-            assert_eq!(written.as_str(), Some(arch.name()));
-        }
+        };
+        Ok(Model::new(self.arch, net))
     }
 }

@@ -25,6 +25,8 @@ pub mod layer;
 
 pub mod arch;
 
+mod registry;
+
 mod config;
 
 mod model;
@@ -43,7 +45,8 @@ pub mod files;
 
 pub use bundle::Bundle;
 pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, Provenance, utc};
-pub use config::{Arch, HeadImport, ModelConfig};
+pub use config::{HeadImport, ModelConfig};
 pub use error::{Error, ErrorKind};
 pub use evidence::Evidence;
 pub use model::Model;
+pub use registry::{Arch, Input};

@@ -8,24 +8,43 @@ use marey_kernel::in_pool;
 
 use crate::{
     Arch, Evidence,
-    arch::{EfficientNetBiLstm, R3d},
+    arch::{EfficientNetBiLstm, Network, R3d},
     weights,
 };
 
-/// A recogniser of any architecture. Adding one breaks the build wherever it must be handled.
+/// A recogniser: a network of any architecture with its classifier.
+#[derive(Module, Debug)]
+pub struct Model {
+    net: Net,
+    #[module(skip)]
+    arch: Arch,
+}
+
+/// The architectures. Adding one breaks the build wherever it must be handled.
 #[derive(Module, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one model, not many in a row"
 )]
-pub enum Model {
-    /// [`Arch::R3d18`] at any width.
+pub(crate) enum Net {
     R3d(R3d),
-    /// [`Arch::EfficientNetB0BiLstm`] at any width.
     EfficientNetBiLstm(EfficientNetBiLstm),
 }
 
+impl Net {
+    fn network(&self) -> &dyn Network {
+        match self {
+            Self::R3d(net) => net,
+            Self::EfficientNetBiLstm(net) => net,
+        }
+    }
+}
+
 impl Model {
+    pub(crate) const fn new(arch: Arch, net: Net) -> Self {
+        Self { net, arch }
+    }
+
     /// Logits: one value a class, before softmax.
     ///
     /// The convolutions compute in the type of the clips, `f32`, `bf16` or `f16`, with weights and statistics in `f32`;
@@ -38,10 +57,8 @@ impl Model {
     /// # Panics
     /// If the clips do not have 3 channels.
     pub fn forward(&self, clips: Tensor<5>) -> Tensor<2> {
-        match self {
-            Self::R3d(model) => model.forward(clips),
-            Self::EfficientNetBiLstm(model) => model.forward(clips),
-        }
+        let net = self.net.network();
+        net.classify(net.features(clips))
     }
 
     /// Scores after softmax, read back from the device: for each clip one a class.
@@ -74,10 +91,7 @@ impl Model {
     /// # Panics
     /// As [`Model::forward`].
     pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
-        match self {
-            Self::R3d(model) => model.features(clips),
-            Self::EfficientNetBiLstm(model) => model.features(clips),
-        }
+        self.net.network().features(clips)
     }
 
     /// What in clips speaks for the class at position `class`, whatever the model answers.
@@ -88,26 +102,22 @@ impl Model {
     /// # Panics
     /// As [`Model::forward`]; if there is no such class, or the clips are on an autodiff device.
     pub fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
-        match self {
-            Self::R3d(model) => model.evidence(clips, class),
-            Self::EfficientNetBiLstm(model) => model.evidence(clips, class),
-        }
+        self.net.network().evidence(clips, class)
     }
 
     /// Its architecture.
     pub const fn arch(&self) -> Arch {
-        match self {
-            Self::R3d(_) => Arch::R3d18,
-            Self::EfficientNetBiLstm(_) => Arch::EfficientNetB0BiLstm,
-        }
+        self.arch
     }
 
     /// Classes it tells apart.
     pub fn num_classes(&self) -> usize {
-        match self {
-            Self::R3d(model) => model.num_classes(),
-            Self::EfficientNetBiLstm(model) => model.num_classes(),
-        }
+        self.net.network().num_classes()
+    }
+
+    /// Width of [`Model::features`].
+    pub fn num_features(&self) -> usize {
+        self.net.network().num_features()
     }
 
     /// Values that training learns; unlike Burn's `num_params`, without the running statistics.
@@ -120,10 +130,7 @@ impl Model {
     }
 
     /// First part of the names of the classifier's parameters.
-    pub(crate) const fn head(&self) -> &'static str {
-        match self {
-            Self::R3d(_) => "fc.",
-            Self::EfficientNetBiLstm(_) => "classifier.",
-        }
+    pub(crate) fn head(&self) -> &'static str {
+        self.net.network().head()
     }
 }

@@ -110,17 +110,16 @@ fn parse_arch(name: &str) -> Result<Arch, String> {
 }
 
 fn parse_precision(name: &str) -> Result<Precision, String> {
-    by_name(name, Precision::ALL, Precision::name)
+    by_name(name, &Precision::ALL, Precision::name)
 }
 
 /// The one of `all` that is called `name`.
-fn by_name<T: Copy, const N: usize>(
-    name: &str,
-    all: [T; N],
-    name_of: fn(T) -> &'static str,
-) -> Result<T, String> {
-    let found = all.into_iter().find(|&one| name_of(one) == name);
-    found.ok_or_else(|| format!("expected one of {}", all.map(name_of).join(", ")))
+fn by_name<T: Copy>(name: &str, all: &[T], name_of: fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.iter().find(|&&one| name_of(one) == name).copied();
+    found.ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|&one| name_of(one)).collect();
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 pub(super) fn run(args: &Args) -> Result<Outcome> {

@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, Tensor, assert_shape},
 };
 
-use super::{EfficientNet, EfficientNetConfig};
+use super::{EfficientNet, EfficientNetConfig, Network};
 use crate::{
     Evidence,
     evidence::places,
@@ -94,28 +94,9 @@ struct TemporalEncoder {
     attention: AdditiveAttention,
 }
 
-impl EfficientNetBiLstm {
-    /// Logits of clips.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`; at `t` = 1 the LSTM sees one step and the attention has nothing to choose
-    /// - output: `[b, k]`
-    ///
-    /// # Panics
-    /// If the clips do not have 3 channels.
-    pub fn forward(&self, clips: Tensor<5>) -> Tensor<2> {
-        self.classifier.forward(self.features(clips))
-    }
-
-    /// What the classifier sees.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`
-    /// - output: `[b, 512]`
-    ///
-    /// # Panics
-    /// As [`EfficientNetBiLstm::forward`].
-    pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
+impl Network for EfficientNetBiLstm {
+    /// At `t` = 1 the LSTM sees one step and the attention has nothing to choose.
+    fn features(&self, clips: Tensor<5>) -> Tensor<2> {
         assert_shape!(clips, [_, _, _, _, 3]);
         let [b, t, h, w, c] = clips.dims();
         let frames = self
@@ -127,18 +108,15 @@ impl EfficientNetBiLstm {
         let states = self.temporal_encoder.rnn.forward(frames.reshape([b, t, d])); // [b, t, 512]
         let clip = self.temporal_encoder.attention.forward(states);
         let (linear, relu, norm) = &self.projection;
-        self.dropout
-            .forward(norm.forward(relu.forward(linear.forward(clip))))
+        norm.forward(relu.forward(linear.forward(clip)))
     }
 
-    /// What in clips speaks for a class: Grad-CAM of each frame's last feature map, and the attention over time.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`; the map has all `t` frames
-    ///
-    /// # Panics
-    /// As [`EfficientNetBiLstm::forward`]; if there is no such class, or the clips are on an autodiff device.
-    pub fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.classifier.forward(self.dropout.forward(features))
+    }
+
+    /// Grad-CAM of each frame's last feature map, with all `t` frames, and the attention over time.
+    fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
         assert_shape!(clips, [_, _, _, _, 3]);
         let [b, t, h, w, c] = clips.dims();
         let backbone = &self.backbone.backbone;
@@ -155,6 +133,20 @@ impl EfficientNetBiLstm {
         }
     }
 
+    fn num_features(&self) -> usize {
+        self.classifier.num_inputs()
+    }
+
+    fn num_classes(&self) -> usize {
+        self.classifier.num_outputs()
+    }
+
+    fn head(&self) -> &'static str {
+        "classifier."
+    }
+}
+
+impl EfficientNetBiLstm {
     /// The gradient of a class's logit with respect to the pooled frames, backwards through the head.
     ///
     /// # Shapes
@@ -174,10 +166,5 @@ impl EfficientNetBiLstm {
         let of_clip = linear.input_gradient(of_linear);
         let of_states = attention.input_gradient(states, of_clip);
         rnn.input_gradient(frames, of_states)
-    }
-
-    /// Classes.
-    pub fn num_classes(&self) -> usize {
-        self.classifier.num_outputs()
     }
 }

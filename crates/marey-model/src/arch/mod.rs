@@ -6,9 +6,34 @@ mod efficientnet;
 
 mod efficientnet_bilstm;
 
+use burn::tensor::Tensor;
+
+use crate::Evidence;
+
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use efficientnet_bilstm::{EfficientNetBiLstm, EfficientNetBiLstmConfig};
 pub use r3d::{R3d, R3dConfig};
+
+/// What every architecture can do.
+pub(crate) trait Network {
+    /// What the classifier sees, before dropout, in `f32` whatever the type of the clips: `[b, t, h, w, 3]` to `[b, d]`.
+    fn features(&self, clips: Tensor<5>) -> Tensor<2>;
+
+    /// Dropout and classifier: `[b, d]` to logits `[b, k]`.
+    fn classify(&self, features: Tensor<2>) -> Tensor<2>;
+
+    /// What in clips speaks for a class (Grad-CAM), without autodiff.
+    fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence;
+
+    /// Width of the features, `d`.
+    fn num_features(&self) -> usize;
+
+    /// Classes it tells apart, `k`.
+    fn num_classes(&self) -> usize;
+
+    /// First part of the names of the classifier's parameters, for example `fc.`.
+    fn head(&self) -> &'static str;
+}
 
 /// `channels * width`, to a multiple of 8 that is at least 8 and at most a tenth less, as EfficientNet scales.
 fn scaled_channels(channels: usize, width: f64) -> usize {

@@ -6,10 +6,10 @@
 use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig},
-    tensor::{Device, Tensor, assert_shape},
+    tensor::{Device, FloatDType, Tensor, assert_shape},
 };
 
-use super::scaled_channels;
+use super::{Network, scaled_channels};
 use crate::{
     Evidence,
     evidence::places,
@@ -82,42 +82,20 @@ pub struct R3d {
     fc: Linear,
 }
 
-impl R3d {
-    /// Logits of clips.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`, any `t` from 1
-    /// - output: `[b, k]`
-    ///
-    /// # Panics
-    /// If the clips do not have 3 channels.
-    pub fn forward(&self, clips: Tensor<5>) -> Tensor<2> {
-        self.fc.forward(self.dropout.forward(self.features(clips)))
-    }
-
-    /// What the classifier sees, in `f32` whatever the type of the clips.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`
-    /// - output: `[b, 512]` at width 1
-    ///
-    /// # Panics
-    /// As [`R3d::forward`].
-    pub fn features(&self, clips: Tensor<5>) -> Tensor<2> {
+impl Network for R3d {
+    fn features(&self, clips: Tensor<5>) -> Tensor<2> {
         global_average(self.feature_map(clips))
     }
 
-    /// What in clips speaks for a class: the last feature map by the classifier's weights, over the number of places. That is
-    /// Grad-CAM, since the gradient of a logit through a mean and a linear layer is just that.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`
-    ///
-    /// # Panics
-    /// As [`R3d::forward`], and if there is no such class.
-    pub fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
+    fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.fc.forward(self.dropout.forward(features))
+    }
+
+    /// The last feature map by the classifier's weights, over the number of places. That is Grad-CAM, since the gradient of a
+    /// logit through a mean and a linear layer is just that.
+    fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
         // `global_average` works in `f32` too.
-        let map = self.feature_map(clips).cast(burn::tensor::FloatDType::F32);
+        let map = self.feature_map(clips).cast(FloatDType::F32);
         let [b, t, h, w, c] = map.dims();
         let gradient = self.fc.weights_of(class) / (t * h * w) as f64;
         let places = places(map, gradient.reshape([1, 1, c]));
@@ -128,6 +106,20 @@ impl R3d {
         }
     }
 
+    fn num_features(&self) -> usize {
+        self.fc.num_inputs()
+    }
+
+    fn num_classes(&self) -> usize {
+        self.fc.num_outputs()
+    }
+
+    fn head(&self) -> &'static str {
+        "fc."
+    }
+}
+
+impl R3d {
     /// `[b, t, h, w, 3]` to `[b, t / 8, h / 16, w / 16, 512]` at width 1, in the type of the clips.
     fn feature_map(&self, clips: Tensor<5>) -> Tensor<5> {
         assert_shape!(clips, [_, _, _, _, 3]);
@@ -139,11 +131,6 @@ impl R3d {
             .into_iter()
             .flatten()
             .fold(x, |x, block| block.forward(x))
-    }
-
-    /// Classes.
-    pub fn num_classes(&self) -> usize {
-        self.fc.num_outputs()
     }
 }
 

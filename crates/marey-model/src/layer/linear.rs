@@ -47,6 +47,11 @@ impl Linear {
         }
     }
 
+    /// Width of the input.
+    pub fn num_inputs(&self) -> usize {
+        self.weight.dims()[1]
+    }
+
     /// Values it gives.
     pub fn num_outputs(&self) -> usize {
         self.weight.dims()[0]

@@ -113,9 +113,9 @@ struct Path(Vec<String>);
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        // An enum's variant has no place in upstream names; an empty part keeps enter and exit in step.
-        let is_variant = container.starts_with("Enum:");
-        self.0.push(if is_variant {
+        // A field of `Model` and an enum's variant have no place in upstream names; an empty part keeps enter and exit in step.
+        let is_ours = self.0.is_empty() || container.starts_with("Enum:");
+        self.0.push(if is_ours {
             String::new()
         } else {
             name.to_owned()

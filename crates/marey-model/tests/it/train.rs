@@ -27,7 +27,7 @@ fn model(arch: Arch, seed: u64, device: &Device) -> Model {
 
 #[test]
 fn parameter_counts_are_the_published_ones() {
-    for arch in Arch::ALL {
+    for &arch in Arch::ALL {
         let model = ModelConfig::new(arch)
             .init(2, &mut rng_for(0, 0, 0, 0), &Device::flex())
             .expect("valid");
@@ -39,7 +39,7 @@ fn parameter_counts_are_the_published_ones() {
 
 #[test]
 fn a_step_against_the_gradient_makes_the_loss_smaller() {
-    for arch in Arch::ALL {
+    for &arch in Arch::ALL {
         let device = Device::flex().autodiff();
         let mut model = model(arch, 1, &device);
         let mut optimizer = SgdConfig::new().init();
@@ -76,7 +76,7 @@ impl ModuleVisitor for Gradients<'_> {
 #[test]
 fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
     let device = Device::flex().autodiff();
-    for arch in Arch::ALL {
+    for &arch in Arch::ALL {
         let model = model(arch, 1, &device);
         let run = |dtype: DType| {
             // The loss is scaled as `f16` needs it.
@@ -121,7 +121,7 @@ fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
 #[test]
 fn a_seed_gives_a_model_and_another_seed_another() {
     let device = Device::flex();
-    for arch in Arch::ALL {
+    for &arch in Arch::ALL {
         let logits =
             |seed| values(model(arch, seed, &device).forward(clips([1, 2, 32, 32, 3], &device)));
         assert_eq!(logits(1), logits(1), "{arch}");
@@ -132,7 +132,7 @@ fn a_seed_gives_a_model_and_another_seed_another() {
 #[test]
 fn clips_of_one_frame_and_of_odd_sizes_pass() {
     let device = Device::flex().autodiff();
-    for arch in Arch::ALL {
+    for &arch in Arch::ALL {
         let model = model(arch, 1, &device);
         for dims in [[1, 1, 32, 32, 3], [2, 3, 33, 47, 3]] {
             let logits = model.forward(clips(dims, &device));
