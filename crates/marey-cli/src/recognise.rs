@@ -263,13 +263,14 @@ impl Job<'_> {
                 split: split_in_words(self.recipe),
             },
         };
-        let card = Card::new(
+        let mut card = Card::new(
             self.recipe.model.clone(),
             dataset.classes.clone(),
             self.recipe.sampling.clone(),
             self.recipe.preprocess.clone(),
             provenance,
         );
+        card.task = self.recipe.task.clone();
         Bundle::new(trained.model.clone(), card).save(&self.run.bundle())?;
         Ok(())
     }

@@ -81,7 +81,7 @@ impl Bundle {
         let device = device.clone().without_autodiff();
         let model = card
             .model
-            .init_from(card.classes.len(), &mut Init::Zeros, &device)?;
+            .init_from(&card.outputs(), &mut Init::Zeros, &device)?;
         let model = weights::load(model, &dir.join(WEIGHTS))?;
         Ok(Self { model, card })
     }

@@ -6,7 +6,7 @@ use marey_clip::{ClassList, Sampling};
 use marey_transform::Preprocess;
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorKind, ModelConfig};
+use crate::{ErrorKind, ModelConfig, Outputs, Task};
 
 /// Version of the bundle's format. It changes when a program of before would misread a bundle.
 pub const FORMAT_VERSION: i64 = 1;
@@ -23,6 +23,12 @@ pub struct Card {
     pub classes: ClassList,
     /// The architecture and its settings.
     pub model: ModelConfig,
+    /// What it learned to say about a clip. Bundles that do not say so classify.
+    #[serde(default)]
+    pub task: Task,
+    /// The labels of [`Task::heads`], in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadClasses>,
     /// Which frames make a clip.
     pub sampling: Sampling,
     /// How a clip becomes the model's input.
@@ -77,6 +83,16 @@ pub struct DataSummary {
     pub split: String,
 }
 
+/// A label that is learned beside the classes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadClasses {
+    /// The column of the manifest.
+    pub column: String,
+    /// Its values, in the order of the head's logits.
+    pub classes: ClassList,
+}
+
 /// One figure with what it takes to believe it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,7 +112,7 @@ pub struct CardFigure {
 }
 
 impl Card {
-    /// A card of this program's version, without figures.
+    /// A card of this program's version for a classifier, without figures.
     ///
     /// The weights file that `model` names is noted in the provenance, without the way there; a bundle brings its own.
     pub fn new(
@@ -117,6 +133,8 @@ impl Card {
             preprocess_fingerprint: preprocess.fingerprint(),
             classes,
             model,
+            task: Task::default(),
+            heads: Vec::new(),
             sampling,
             preprocess,
             provenance,
@@ -179,6 +197,15 @@ impl Card {
             });
         }
         Ok(card)
+    }
+
+    /// What the model says about a clip.
+    pub fn outputs(&self) -> Outputs {
+        Outputs {
+            num_classes: self.classes.len(),
+            heads: self.heads.iter().map(|head| head.classes.len()).collect(),
+            task: self.task.clone(),
+        }
     }
 }
 

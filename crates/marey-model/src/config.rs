@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Arch, Error, ErrorKind, Model,
+    Arch, Error, ErrorKind, Model, Outputs,
     arch::{EfficientNetBiLstmConfig, EfficientNetConfig, R3dConfig},
+    heads::Heads,
     layer::Init,
     model::Net,
     weights::{self, ImportOptions, ImportReport},
@@ -106,7 +107,8 @@ impl ModelConfig {
         rng: &mut SeededRng,
         device: &Device,
     ) -> Result<Model, Error> {
-        self.init_from(num_classes, &mut Init::Random(rng), device)
+        let outputs = Outputs::classes(num_classes);
+        self.init_from(&outputs, &mut Init::Random(rng), device)
     }
 
     /// The model that training starts from: with random weights from `rng`, replaced by those of
@@ -116,11 +118,11 @@ impl ModelConfig {
     /// As [`ModelConfig::validate`] and [`weights::import`].
     pub fn build(
         &self,
-        num_classes: usize,
+        outputs: &Outputs,
         rng: &mut SeededRng,
         device: &Device,
     ) -> Result<(Model, Option<ImportReport>), Error> {
-        let model = self.init(num_classes, rng, device)?;
+        let model = self.init_from(outputs, &mut Init::Random(rng), device)?;
         let Some(path) = &self.weights else {
             return Ok((model, None));
         };
@@ -134,13 +136,14 @@ impl ModelConfig {
 
     pub(crate) fn init_from(
         &self,
-        num_classes: usize,
+        outputs: &Outputs,
         init: &mut Init<'_>,
         device: &Device,
     ) -> Result<Model, Error> {
         self.validate()?;
+        let num_classes = outputs.num_classes;
         let width = self.width.unwrap_or(1.0);
-        let net = match self.arch {
+        let (net, dropout) = match self.arch {
             Arch::R3d18 => {
                 let published = R3dConfig::r3d_18(num_classes);
                 let config = R3dConfig {
@@ -148,7 +151,7 @@ impl ModelConfig {
                     dropout: self.dropout.unwrap_or(published.dropout),
                     ..published
                 };
-                Net::R3d(config.init(init, device))
+                (Net::R3d(config.init(init, device)), config.dropout)
             }
             Arch::EfficientNetB0BiLstm => {
                 let published = EfficientNetBiLstmConfig::b0(num_classes);
@@ -158,9 +161,11 @@ impl ModelConfig {
                     dropout: self.dropout.unwrap_or(published.dropout),
                     ..published
                 };
-                Net::EfficientNetBiLstm(config.init(init, device))
+                let net = Net::EfficientNetBiLstm(config.init(init, device));
+                (net, config.dropout)
             }
         };
-        Ok(Model::new(self.arch, net))
+        let heads = Heads::new(outputs, net.num_features(), dropout, init, device);
+        Ok(Model::new(self.arch, net, heads))
     }
 }

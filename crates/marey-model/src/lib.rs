@@ -25,9 +25,13 @@ pub mod layer;
 
 pub mod arch;
 
+mod task;
+
 mod registry;
 
 mod config;
+
+mod heads;
 
 mod model;
 
@@ -44,9 +48,11 @@ mod error;
 pub mod files;
 
 pub use bundle::Bundle;
-pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, Provenance, utc};
+pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, HeadClasses, Provenance, utc};
 pub use config::{HeadImport, ModelConfig};
 pub use error::{Error, ErrorKind};
 pub use evidence::Evidence;
-pub use model::Model;
+pub use heads::{AnomalyOutput, Outputs};
+pub use model::{Model, Output};
 pub use registry::{Arch, Input};
+pub use task::{DeepSvdd, Ranking, Task};

@@ -7,8 +7,9 @@ use burn::{
 use marey_kernel::in_pool;
 
 use crate::{
-    Arch, Evidence,
+    AnomalyOutput, Arch, Evidence,
     arch::{EfficientNetBiLstm, Network, R3d},
+    heads::Heads,
     weights,
 };
 
@@ -16,8 +17,20 @@ use crate::{
 #[derive(Module, Debug)]
 pub struct Model {
     net: Net,
+    heads: Heads,
     #[module(skip)]
     arch: Arch,
+}
+
+/// What a model says about clips.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// One value a class, before softmax: `[b, k]`.
+    pub logits: Tensor<2>,
+    /// The same for each of [`Task::heads`](crate::Task::heads).
+    pub heads: Vec<Tensor<2>>,
+    /// What the heads of [`Task::Anomaly`](crate::Task::Anomaly) say.
+    pub anomaly: Option<AnomalyOutput>,
 }
 
 /// The architectures. Adding one breaks the build wherever it must be handled.
@@ -32,6 +45,10 @@ pub(crate) enum Net {
 }
 
 impl Net {
+    pub(crate) fn num_features(&self) -> usize {
+        self.network().num_features()
+    }
+
     fn network(&self) -> &dyn Network {
         match self {
             Self::R3d(net) => net,
@@ -41,8 +58,8 @@ impl Net {
 }
 
 impl Model {
-    pub(crate) const fn new(arch: Arch, net: Net) -> Self {
-        Self { net, arch }
+    pub(crate) const fn new(arch: Arch, net: Net, heads: Heads) -> Self {
+        Self { net, heads, arch }
     }
 
     /// Logits: one value a class, before softmax.
@@ -59,6 +76,30 @@ impl Model {
     pub fn forward(&self, clips: Tensor<5>) -> Tensor<2> {
         let net = self.net.network();
         net.classify(net.features(clips))
+    }
+
+    /// Logits as [`Model::forward`] gives them, and what the task's other heads say.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn outputs(&self, clips: Tensor<5>) -> Output {
+        let net = self.net.network();
+        let features = net.features(clips);
+        let (heads, anomaly) = self.heads.forward(features.clone());
+        Output {
+            logits: net.classify(features),
+            heads,
+            anomaly,
+        }
+    }
+
+    /// Puts the centre of the Deep SVDD head at `center`, `[128]`, no coordinate nearer to 0 than 0.1 (Ruff et al., section
+    /// 3.3). Without that head it does nothing.
+    pub fn set_center(&self, center: Tensor<1>) {
+        self.heads.set_center(center);
     }
 
     /// Scores after softmax, read back from the device: for each clip one a class.
@@ -117,7 +158,7 @@ impl Model {
 
     /// Width of [`Model::features`].
     pub fn num_features(&self) -> usize {
-        self.net.network().num_features()
+        self.net.num_features()
     }
 
     /// Values that training learns; unlike Burn's `num_params`, without the running statistics.

@@ -64,7 +64,7 @@ pub use noise::{LayerTime, NoiseConfig, NoiseStep, NoiseTrainer, StepParts};
 pub use observer::{Event, Observer, Silent};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use precision::{LossScale, Precision};
-pub use recipe::{EvalConfig, Recipe, Select, TaskConfig, TaskKind, TrainConfig};
+pub use recipe::{EvalConfig, Recipe, Select, TrainConfig};
 pub use run::{EpochRecord, EventLog, Run, StepRecord};
 pub use schedule::{Schedule, ScheduleConfig};
 pub use trainer::{Ending, Setup, Start, Trained, train};

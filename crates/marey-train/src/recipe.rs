@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use marey_clip::Sampling;
 use marey_data::DataConfig;
 use marey_kernel::SumOrder;
-use marey_model::ModelConfig;
+use marey_model::{ModelConfig, Task};
 use marey_transform::{Augment, Preprocess};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Recipe {
     pub name: String,
     /// What is learned.
     #[serde(default)]
-    pub task: TaskConfig,
+    pub task: Task,
     /// Which items, in which splits.
     pub data: DataConfig,
     /// Which frames of an item.
@@ -49,23 +49,6 @@ pub struct Recipe {
     /// What is judged and reported.
     #[serde(default)]
     pub eval: EvalConfig,
-}
-
-/// The `[task]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct TaskConfig {
-    /// What is learned (default `"classify"`).
-    pub kind: TaskKind,
-}
-
-/// What a model learns to say about a clip.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TaskKind {
-    /// One class of a list.
-    #[default]
-    Classify,
 }
 
 /// The `[train]` section.
@@ -305,6 +288,7 @@ impl Recipe {
                 train.epochs
             ));
         }
+        self.task.validate()?;
         self.sampling
             .validate()
             .map_err(|error| error.to_string())?;

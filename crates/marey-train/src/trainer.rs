@@ -18,7 +18,7 @@ use burn::{
 use marey_clip::rng_for;
 use marey_data::{Dataset, Loader, Order, Split};
 use marey_kernel::{kernels_used, set_sum_order};
-use marey_model::Model;
+use marey_model::{Model, Outputs};
 use serde_json::json;
 
 use crate::{
@@ -126,10 +126,11 @@ impl<'a> Trainer<'a> {
         let recipe = setup.recipe;
         let device = device.clone().autodiff();
         let mut rng = rng_for(recipe.train.seed, 0, 0, WEIGHTS);
-        let (mut model, import) =
-            recipe
-                .model
-                .build(setup.dataset.classes.len(), &mut rng, &device)?;
+        let outputs = Outputs {
+            task: recipe.task.clone(),
+            ..Outputs::classes(setup.dataset.classes.len())
+        };
+        let (mut model, import) = recipe.model.build(&outputs, &mut rng, &device)?;
         let mut optimizer = recipe.optimizer.init();
         let mut progress = Progress::fresh(recipe.train.precision);
         let last = checkpoint::find(&setup.run.checkpoints(), "last");

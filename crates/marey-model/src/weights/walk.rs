@@ -18,7 +18,9 @@ pub struct Parameter {
 
 /// Whether `name` is a statistic that is not learned by gradient.
 pub fn is_running_stat(name: &str) -> bool {
-    name.ends_with(".running_mean") || name.ends_with(".running_var")
+    [".running_mean", ".running_var", "anomaly_head.center"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 /// The parameters and running statistics of `model`, in the order in which it uses them.
@@ -134,6 +136,8 @@ impl Path {
             .filter(|part| !part.is_empty())
             .collect();
         match parts.as_slice() {
+            // The anomaly heads stand beside the classifier upstream.
+            ["anomaly", after @ ..] => after.join("."),
             // PyTorch's LSTM has no levels: `rnn.weight_ih_l0_reverse`.
             [
                 before @ ..,

@@ -9,7 +9,7 @@ use marey_transform::{Preprocess, Resize};
 
 use crate::hashed::{clips, values};
 
-fn bundle(seed: u64) -> Bundle {
+pub(crate) fn bundle(seed: u64) -> Bundle {
     let mut config = ModelConfig {
         width: Some(0.05),
         ..ModelConfig::new(Arch::R3d18)

@@ -16,3 +16,6 @@ mod train;
 
 /// Bundles: written whole, read strictly.
 mod bundle;
+
+/// Outputs beside the classes.
+mod heads;
