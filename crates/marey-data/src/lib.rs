@@ -23,6 +23,8 @@
 
 mod item;
 
+mod heads;
+
 mod config;
 
 mod import;
@@ -60,6 +62,7 @@ pub use audit::{
 pub use config::{DataConfig, Format, SplitBy, SplitConfig, Unreadable};
 pub use discover::{Proposal, discover_groups, overlapping_sources};
 pub use error::{Error, ErrorKind};
+pub use heads::LabelColumn;
 pub use import::{Fault, Importer, Refused, importers};
 pub use item::{Dataset, Item, Split};
 pub use leak::{Leak, LeakKind, check_leaks, identical_items};
