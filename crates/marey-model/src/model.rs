@@ -170,6 +170,11 @@ impl Model {
             .sum()
     }
 
+    /// The heads beside the classifier.
+    pub(crate) const fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
     /// First part of the names of the classifier's parameters.
     pub(crate) fn head(&self) -> &'static str {
         self.net.network().head()

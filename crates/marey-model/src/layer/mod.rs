@@ -30,6 +30,6 @@ pub use init::Init;
 pub use linear::{Linear, LinearInit};
 pub use lstm::BiLstm;
 pub use marey_kernel::Activation;
-pub use norm::{BatchNorm, RunningStat};
+pub use norm::{BatchNorm, RunningStat, with_statistics_share};
 pub use pool::{AvgPool3d, MaxPool3d, global_average};
 pub use trace::{LayerCall, trace};

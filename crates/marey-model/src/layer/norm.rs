@@ -1,6 +1,7 @@
 //! Batch normalisation over the last axis, with PyTorch's meaning of momentum and running variance.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -112,11 +113,32 @@ impl BatchNorm {
             return op::batch_norm(x, residual, affine, stats, options).reshape(dims);
         }
         let (y, [mean, var]) = op::batch_norm_train(x, residual, affine, options);
-        self.running_mean.approach(mean, self.momentum);
+        let momentum = SHARE.get().unwrap_or(self.momentum);
+        self.running_mean.approach(mean, momentum);
         self.running_var
-            .approach(var * (num as f64 / (num - 1) as f64), self.momentum);
+            .approach(var * (num as f64 / (num - 1) as f64), momentum);
         y.reshape(dims)
     }
+}
+
+thread_local! {
+    /// How far this thread moves running statistics, where that is not each norm's own momentum.
+    static SHARE: Cell<Option<f64>> = const { Cell::new(None) };
+}
+
+/// Runs `pass`, in which each batch norm of this thread moves its running statistics by `share` of the way, 0 to 1,
+/// instead of its momentum. With 1 / n at the n-th batch, they become the plain mean over all batches (PyTorch's
+/// `momentum=None`), which is what averaged weights need.
+pub fn with_statistics_share<R>(share: f64, pass: impl FnOnce() -> R) -> R {
+    /// Also after a panic, the thread goes on as before.
+    struct Restore(Option<f64>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SHARE.set(self.0);
+        }
+    }
+    let _restore = Restore(SHARE.replace(Some(share)));
+    pass()
 }
 
 /// A tensor that training moves without a gradient.
@@ -251,6 +273,28 @@ mod tests {
         };
         close(&norm.running_mean, [0.3, 0.2]);
         close(&norm.running_var, [1.3, 2.1]);
+    }
+
+    #[test]
+    fn statistics_become_the_mean_over_batches_where_asked_for() {
+        let device = Device::flex().autodiff();
+        let norm = BatchNorm::new(1, Activation::Identity, &device);
+        let batches = [[[1.0], [3.0]], [[5.0], [5.0]], [[0.0], [6.0]]];
+        for (idx, batch) in batches.into_iter().enumerate() {
+            with_statistics_share(1.0 / (idx + 1) as f64, || {
+                norm.forward(Tensor::<2>::from_floats(batch, &device))
+            });
+        }
+        // Means 2, 5, 3 and unbiased variances 2, 0, 18.
+        let [mean, var] =
+            [&norm.running_mean, &norm.running_var].map(|stat| values(stat.value())[0]);
+        assert!(
+            (mean - 10.0 / 3.0).abs() < 1e-5 && (var - 20.0 / 3.0).abs() < 1e-5,
+            "{mean} {var}"
+        );
+        // Afterwards by its own momentum again.
+        norm.forward(Tensor::<2>::from_floats([[0.0], [0.0]], &device));
+        assert!((values(norm.running_mean.value())[0] - 3.0).abs() < 1e-5);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! Layouts: PyTorch's convolution weights are `[o, i, (kt,) kh, kw]`, ours `[o, (kt,) kh, kw, i]`. A file of ours says
 //! so in its metadata.
 
+mod freeze;
+
 mod import;
 
 mod own;
@@ -15,6 +17,7 @@ mod read;
 
 mod walk;
 
+pub use freeze::freeze;
 pub use import::{ImportOptions, ImportReport, import};
 pub use own::{load, save};
 pub use walk::{Parameter, is_running_stat, parameters};

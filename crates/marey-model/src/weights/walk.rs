@@ -1,7 +1,7 @@
 //! A model as a list of named tensors, and back.
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{Tensor, TensorData},
 };
 
@@ -10,10 +10,14 @@ use crate::Model;
 /// A parameter or running statistic of a model, by its upstream name.
 #[derive(Clone, Debug)]
 pub struct Parameter {
+    /// What optimisers and gradients know it by.
+    pub id: ParamId,
     /// Its name in PyTorch's state dict, for example `layer1.0.conv1.0.weight`.
     pub name: String,
     /// Its shape in our layout.
     pub shape: Vec<usize>,
+    /// Whether it belongs to the classifier, or to another head on the same features.
+    pub is_head: bool,
 }
 
 /// Whether `name` is a statistic that is not learned by gradient.
@@ -25,9 +29,13 @@ pub fn is_running_stat(name: &str) -> bool {
 
 /// The parameters and running statistics of `model`, in the order in which it uses them.
 pub fn parameters(model: &Model) -> Vec<Parameter> {
+    let mut heads = Ids(Vec::new());
+    model.heads().visit(&mut heads);
     let mut found = Vec::new();
     visit(model, |name, tensor| {
         found.push(Parameter {
+            id: tensor.id(),
+            is_head: name.starts_with(model.head()) || heads.0.contains(&tensor.id()),
             name,
             shape: tensor.shape(),
         })
@@ -35,13 +43,26 @@ pub fn parameters(model: &Model) -> Vec<Parameter> {
     found
 }
 
+struct Ids(Vec<ParamId>);
+
+impl ModuleVisitor for Ids {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.id);
+    }
+}
+
 /// A tensor on its device, of any number of dimensions.
 pub(super) trait AnyTensor {
+    fn id(&self) -> ParamId;
     fn shape(&self) -> Vec<usize>;
     fn values(&self) -> Vec<f32>;
 }
 
 impl<const D: usize> AnyTensor for Param<Tensor<D>> {
+    fn id(&self) -> ParamId {
+        self.id
+    }
+
     fn shape(&self) -> Vec<usize> {
         self.lazy_shape().to_vec()
     }
@@ -111,10 +132,10 @@ impl<F: FnMut(&str) -> Option<Vec<f32>>> ModuleMapper for Walk<F> {
 
 /// Where a walk stands in the model.
 #[derive(Default)]
-struct Path(Vec<String>);
+pub(super) struct Path(Vec<String>);
 
 impl Path {
-    fn enter(&mut self, name: &str, container: &str) {
+    pub(super) fn enter(&mut self, name: &str, container: &str) {
         // A field of `Model` and an enum's variant have no place in upstream names; an empty part keeps enter and exit in step.
         let is_ours = self.0.is_empty() || container.starts_with("Enum:");
         self.0.push(if is_ours {
@@ -124,11 +145,11 @@ impl Path {
         });
     }
 
-    fn exit(&mut self) {
+    pub(super) fn exit(&mut self) {
         self.0.pop();
     }
 
-    fn upstream(&self) -> String {
+    pub(super) fn upstream(&self) -> String {
         let parts: Vec<&str> = self
             .0
             .iter()
