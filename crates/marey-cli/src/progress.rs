@@ -123,8 +123,8 @@ impl Observer for RunProgress {
                 num_epochs,
                 is_best,
             } => {
-                let validation = record.validation.map_or_else(String::new, |figures| {
-                    let value = self.monitor.of(&figures);
+                let validation = record.validation.map_or_else(String::new, |found| {
+                    let value = found.monitored;
                     let best = if *is_best { " (best)" } else { "" };
                     format!(", validation {} {value:.3}{best}", self.monitor.name())
                 });

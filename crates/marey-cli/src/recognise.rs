@@ -104,6 +104,7 @@ pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
         !data.dataset.indices(Split::Train).is_empty(),
         "no item is in the training split: check data.split in the recipe"
     );
+    recipe.check_data(&data.dataset)?;
     read_one_clip(recipe, &data.dataset, &data.frames)?;
     Ok(data)
 }
@@ -197,7 +198,7 @@ impl Job<'_> {
             run: self.run,
             stop: interrupt::stop_flag()?,
         };
-        let mut progress = RunProgress::new(self.recipe.train.monitor, &self.label);
+        let mut progress = RunProgress::new(self.recipe.train.monitor.clone(), &self.label);
         let trained = train(&setup, self.start, &mut progress, &self.chosen.device)?;
         drop(progress);
         if trained.ending == Ending::Stopped {
@@ -375,6 +376,10 @@ pub(crate) fn train_and_report(
         .origin
         .facts
         .extend(skipped_steps(&finished.trained.progress));
+    report
+        .origin
+        .facts
+        .extend(averaged_weights(recipe, &finished.trained.progress));
     if finished.trained.select == Select::Best {
         report.chosen_epoch = finished.trained.best.map(|best| best.epoch as f64);
     }
@@ -395,6 +400,20 @@ fn skipped_steps(progress: &Progress) -> Option<(String, String)> {
     } = progress;
     let fact = format!("{skipped_steps} of {step}: a gradient was beyond f16");
     (*skipped_steps > 0).then(|| ("skipped steps".to_owned(), fact))
+}
+
+/// Which average the bundle holds, for the report, where it is one.
+fn averaged_weights(recipe: &Recipe, progress: &Progress) -> Option<(String, String)> {
+    let num = progress.num_averaged;
+    let train = &recipe.train;
+    let of_ema = train
+        .ema
+        .map(|ema| format!("moving average, decay {}, over {num} steps", ema.decay));
+    let of_swa = train
+        .swa
+        .map(|_| format!("mean of the last {num} epochs, norms computed anew"));
+    let fact = of_ema.or(of_swa)?;
+    Some(("weights".to_owned(), fact))
 }
 
 /// The same recipe on clips of one frame, in the folder `single-frame` of the run: its scores of the same items.

@@ -16,6 +16,12 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The recipe does not fit its data or its model.
+    #[error("{message}")]
+    Setting {
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// A file of the run could not be read or written.
     #[error("cannot {action} {}", path.display())]
     Io {

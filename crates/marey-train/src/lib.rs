@@ -20,7 +20,7 @@
 //!     "example",
 //!     &["train.batch=8".to_owned()],
 //! )?;
-//! let schedule = Schedule::new(recipe.schedule.clone(), recipe.optimizer.lr(), 40, 400);
+//! let schedule = Schedule::new(&recipe.schedule, recipe.peak_lr(), 40, 400);
 //! assert_eq!(recipe.train.batch, 8);
 //! assert!(schedule.lr(0) < schedule.lr(39));
 //! # Ok::<(), String>(())
@@ -44,6 +44,10 @@ mod optimizer;
 
 mod schedule;
 
+mod sam;
+
+mod average;
+
 mod monitor;
 
 mod checkpoint;
@@ -56,15 +60,18 @@ mod observer;
 
 mod error;
 
+pub use average::{EmaConfig, SwaConfig};
 pub use checkpoint::Progress;
 pub use error::Error;
-pub use loss::{ClassWeights, LossConfig, cross_entropy};
-pub use monitor::{Best, Monitor, Watch};
+pub use loss::{ClassWeights, FocalPt, Loss, LossConfig, LossKind, one_hot};
+pub use monitor::{Best, ClassFigure, Monitor, Watch};
 pub use noise::{LayerTime, NoiseConfig, NoiseStep, NoiseTrainer, StepParts};
 pub use observer::{Event, Observer, Silent};
-pub use optimizer::{Optimizer, OptimizerConfig};
+pub use optimizer::{FreezeNorm, Optimizer, OptimizerConfig, OptimizerKind, OptimizerSection};
 pub use precision::{LossScale, Precision};
 pub use recipe::{EvalConfig, Recipe, Select, TrainConfig};
 pub use run::{EpochRecord, EventLog, Run, StepRecord};
-pub use schedule::{Schedule, ScheduleConfig};
+pub use sam::SamConfig;
+pub use schedule::{Anneal, Plateau, Schedule, ScheduleConfig, ScheduleKind};
 pub use trainer::{Ending, Setup, Start, Trained, train};
+pub use validate::Validation;

@@ -4,7 +4,7 @@ use std::{hint::black_box, time::Instant};
 
 use burn::{
     optim::GradientsParams,
-    tensor::{Device, Distribution, Int, Tensor, TensorData},
+    tensor::{Device, Distribution, Tensor, TensorData},
 };
 use marey_clip::rng_for;
 use marey_model::{
@@ -14,7 +14,7 @@ use marey_model::{
 use rand::Rng;
 
 use crate::{
-    Error, LossScale, Optimizer, OptimizerConfig, Precision, cross_entropy,
+    Error, Loss, LossScale, Optimizer, OptimizerConfig, Precision, one_hot,
     update::{StepGradients, StepRule, loss_factor, update},
 };
 
@@ -41,7 +41,7 @@ pub struct NoiseTrainer {
     rule: StepRule,
     loss_scale: Option<LossScale>,
     clips: Tensor<5>,
-    targets: Tensor<1, Int>,
+    targets: Tensor<2>,
     device: Device,
 }
 
@@ -96,9 +96,7 @@ impl NoiseTrainer {
         let clips = (0..config.dims.iter().product()).map(|_| rng.random::<f32>());
         let clips = TensorData::new(clips.collect::<Vec<f32>>(), config.dims);
         let num_clips = config.dims[0];
-        let targets: Vec<i32> = (0..num_clips)
-            .map(|idx| (idx % config.num_classes) as i32)
-            .collect();
+        let targets: Vec<usize> = (0..num_clips).map(|idx| idx % config.num_classes).collect();
         Ok(Self {
             model: Some(model),
             optimizer: config.optimizer.init(),
@@ -108,7 +106,7 @@ impl NoiseTrainer {
             },
             loss_scale: config.precision.loss_scale(),
             clips: Tensor::<5>::from_data(clips, &device).cast(config.precision.dtype()),
-            targets: Tensor::from_data(TensorData::new(targets, [num_clips]), &device),
+            targets: one_hot(&targets, config.num_classes, &device),
             device,
         })
     }
@@ -224,7 +222,7 @@ impl NoiseTrainer {
 
     fn forward(&self) -> Tensor<1> {
         let logits = self.model().forward(self.clips.clone());
-        cross_entropy(logits, self.targets.clone(), None, 0.0)
+        Loss::cross_entropy().forward(logits, self.targets.clone())
     }
 
     fn backward(&self, loss: Tensor<1>) -> StepGradients {

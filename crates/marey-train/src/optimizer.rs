@@ -1,12 +1,16 @@
 //! Optimisers: their recipe, one step over all parameters in one pass each, and the norm of all gradients.
 
+mod parameters;
+
+mod section;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::{Module, ModuleVisitor, Param, ParamGroup, ParamId},
     optim::{
         self, AdamWState, AdaptiveMomentumState, GradientsParams, LearningRate, ModuleOptimizer,
         RecordState, StateSink, StateSource,
@@ -17,7 +21,9 @@ use marey_kernel::{AdamWStep, SgdStep, adamw, sgd, sum_of_squares};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The `[optimizer]` section of a recipe.
+pub use section::{FreezeNorm, OptimizerKind, OptimizerSection};
+
+/// An optimiser and its numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
@@ -65,35 +71,93 @@ impl OptimizerConfig {
         }
     }
 
-    /// A fresh optimiser.
+    /// A fresh optimiser that treats all parameters alike.
     pub fn init(&self) -> Optimizer {
+        self.init_groups(Vec::new())
+    }
+
+    /// A fresh optimiser with rules of their own for the parameters of `groups`.
+    pub(crate) fn init_groups(&self, groups: Vec<Group>) -> Optimizer {
         let gradient_factor = GradientFactor::default();
-        let shared = gradient_factor.clone();
-        let module = match *self {
-            Self::AdamW {
-                weight_decay,
-                betas,
-                ..
-            } => ModuleOptimizer::from(AdamW {
-                weight_decay,
-                betas,
-                gradient_factor: shared,
-            }),
-            Self::Sgd {
-                weight_decay,
-                momentum,
-                ..
-            } => ModuleOptimizer::from(Sgd {
-                weight_decay,
-                momentum,
-                gradient_factor: shared,
-            }),
+        let base = GroupRule::default();
+        let mut module = match self {
+            Self::AdamW { .. } => ModuleOptimizer::from(self.adamw(base, &gradient_factor)),
+            Self::Sgd { .. } => ModuleOptimizer::from(self.sgd(base, &gradient_factor)),
         };
+        for Group { ids, rule } in groups {
+            let ids = ParamGroup::from_ids(ids);
+            module = match self {
+                Self::AdamW { .. } => {
+                    module.with_group(ids, self.adamw(rule, &gradient_factor), None)
+                }
+                Self::Sgd { .. } => module.with_group(ids, self.sgd(rule, &gradient_factor), None),
+            };
+        }
         Optimizer {
             module,
             gradient_factor,
         }
     }
+
+    fn adamw(&self, rule: GroupRule, gradient_factor: &GradientFactor) -> AdamW {
+        let betas = match self {
+            Self::AdamW { betas, .. } => *betas,
+            Self::Sgd { .. } => adamw_betas(),
+        };
+        AdamW {
+            weight_decay: self.weight_decay_of(rule),
+            betas,
+            lr_factor: rule.lr_factor,
+            gradient_factor: gradient_factor.clone(),
+        }
+    }
+
+    fn sgd(&self, rule: GroupRule, gradient_factor: &GradientFactor) -> Sgd {
+        let momentum = match self {
+            Self::Sgd { momentum, .. } => *momentum,
+            Self::AdamW { .. } => sgd_momentum(),
+        };
+        Sgd {
+            weight_decay: self.weight_decay_of(rule),
+            momentum,
+            lr_factor: rule.lr_factor,
+            gradient_factor: gradient_factor.clone(),
+        }
+    }
+
+    const fn weight_decay_of(&self, rule: GroupRule) -> f64 {
+        match self {
+            Self::AdamW { weight_decay, .. } | Self::Sgd { weight_decay, .. } if rule.has_decay => {
+                *weight_decay
+            }
+            _ => 0.0,
+        }
+    }
+}
+
+/// How the parameters of a group differ from the rest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct GroupRule {
+    /// Factor on the learning rate.
+    pub(crate) lr_factor: f64,
+    /// Whether weight decay applies.
+    pub(crate) has_decay: bool,
+}
+
+impl Default for GroupRule {
+    fn default() -> Self {
+        Self {
+            lr_factor: 1.0,
+            has_decay: true,
+        }
+    }
+}
+
+/// Parameters with a rule of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) ids: Vec<ParamId>,
+    pub(crate) rule: GroupRule,
 }
 
 /// An optimiser with what it remembers of each parameter.
@@ -143,6 +207,7 @@ const EPSILON: f64 = 1e-8;
 struct AdamW {
     weight_decay: f64,
     betas: [f64; 2],
+    lr_factor: f64,
     gradient_factor: GradientFactor,
 }
 
@@ -162,7 +227,7 @@ impl optim::Optimizer for AdamW {
         };
         let step = AdamWStep {
             gradient_factor: self.gradient_factor.get(),
-            lr,
+            lr: lr * self.lr_factor,
             weight_decay: self.weight_decay,
             betas: self.betas,
             epsilon: EPSILON,
@@ -184,6 +249,7 @@ impl optim::Optimizer for AdamW {
 struct Sgd {
     weight_decay: f64,
     momentum: f64,
+    lr_factor: f64,
     gradient_factor: GradientFactor,
 }
 
@@ -226,7 +292,7 @@ impl optim::Optimizer for Sgd {
         };
         let step = SgdStep {
             gradient_factor: self.gradient_factor.get(),
-            lr,
+            lr: lr * self.lr_factor,
             weight_decay: self.weight_decay,
             momentum: self.momentum,
         };

@@ -3,6 +3,12 @@
 //! Reading is strict: an unknown key is an error that names the nearest valid one, a key that has no effect beside the
 //! others is an error, and every value is checked before anything is built.
 
+mod check;
+
+pub(crate) mod effect;
+
+mod text;
+
 use std::{fs, path::Path};
 
 use marey_clip::Sampling;
@@ -13,7 +19,10 @@ use marey_transform::{Augment, Preprocess};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, LossConfig, Monitor, OptimizerConfig, Precision, ScheduleConfig};
+use self::text::{apply_override, with_nearest_key};
+use crate::{
+    EmaConfig, Error, LossConfig, Monitor, OptimizerSection, Precision, ScheduleConfig, SwaConfig,
+};
 
 /// A full run configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +49,7 @@ pub struct Recipe {
     #[serde(default)]
     pub loss: LossConfig,
     /// How.
-    pub optimizer: OptimizerConfig,
+    pub optimizer: OptimizerSection,
     /// The learning rate over time.
     #[serde(default)]
     pub schedule: ScheduleConfig,
@@ -82,7 +91,14 @@ pub struct TrainConfig {
     /// Batches kept ready ahead of the step (default 2).
     #[serde(default = "two")]
     pub prefetch: usize,
-    /// Which weights become the bundle (default `"best"` where there is a validation split, else `"last"`).
+    /// An exponential moving average of the weights, which is validated and bundled in their place (default: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// The mean of the weights of the last epochs, which is bundled in their place (default: none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swa: Option<SwaConfig>,
+    /// Which weights become the bundle (default `"best"` where there is a validation split and no [`TrainConfig::swa`],
+    /// else `"last"`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<Select>,
     /// The validation figure that chooses the best epoch and stops early (default `"macro_f1"`).
@@ -212,7 +228,13 @@ impl Recipe {
         self.train.batch * self.train.accumulate
     }
 
-    fn validate(&self) -> Result<(), String> {
+    /// Peak learning rate: `optimizer.lr`, scaled to the clips of a step where the recipe says so.
+    pub fn peak_lr(&self) -> f64 {
+        self.optimizer.peak_lr(self.clips_per_step())
+    }
+
+    /// Checks every value, and fills in those that depend on others.
+    fn validate(&mut self) -> Result<(), String> {
         if !self
             .name
             .chars()
@@ -245,13 +267,10 @@ impl Recipe {
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{key} is 0, it must be at least 1"));
         }
+        self.loss.resolve()?;
+        self.optimizer.resolve()?;
+        self.schedule.resolve(train.epochs)?;
         let in_range = [
-            ("optimizer.lr", self.optimizer.lr(), 1e-12..=1e3),
-            (
-                "loss.label_smoothing",
-                self.loss.label_smoothing,
-                0.0..=0.999,
-            ),
             (
                 "train.clip_norm",
                 f64::from(train.clip_norm.unwrap_or(1.0)),
@@ -269,25 +288,7 @@ impl Recipe {
                 range.end()
             ));
         }
-        let without_effect = [
-            ("train.patience", train.patience.is_some()),
-            ("train.min_delta", train.min_delta > 0.0),
-            ("train.monitor", train.monitor != Monitor::default()),
-        ];
-        if train.select == Some(Select::Last)
-            && let Some((key, _)) = without_effect.iter().find(|(_, is_set)| *is_set)
-        {
-            return Err(format!(
-                "{key} has no effect with train.select = \"last\": remove one of them"
-            ));
-        }
-        let warmup_epochs = self.schedule.warmup_epochs();
-        if !(0.0..train.epochs as f64).contains(&warmup_epochs) {
-            return Err(format!(
-                "schedule.warmup_epochs is {warmup_epochs}, it must be at least 0 and less than train.epochs ({})",
-                train.epochs
-            ));
-        }
+        self.check_choice()?;
         self.task.validate()?;
         self.sampling
             .validate()
@@ -305,57 +306,10 @@ impl Recipe {
     }
 }
 
-/// Sets one `section.key=value` in a table; a value that is no TOML is taken as a string.
-fn apply_override(table: &mut toml::Table, change: &str) -> Result<(), String> {
-    let (path, value) = change.split_once('=').ok_or_else(|| {
-        format!("--set {change}: expected `section.key=value`, for example `train.epochs=5`")
-    })?;
-    let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let mut keys: Vec<&str> = path.trim().split('.').collect();
-    let last = keys.pop().unwrap_or_default();
-    let mut table = table;
-    for key in keys {
-        table = table
-            .entry(key)
-            .or_insert_with(|| toml::Table::new().into())
-            .as_table_mut()
-            .ok_or_else(|| format!("--set {change}: `{key}` is a value, not a section"))?;
-    }
-    table.insert(last.to_owned(), value);
-    Ok(())
-}
-
-/// The message of a TOML error, with the nearest valid key where an unknown one was found.
-fn with_nearest_key(error: &toml::de::Error) -> String {
-    let text = error.to_string().trim_end().to_owned();
-    let message = error.message();
-    let Some(rest) = message
-        .strip_prefix("unknown field `")
-        .or_else(|| message.strip_prefix("unknown variant `"))
-    else {
-        return text;
-    };
-    let mut quoted = rest.split('`').step_by(2);
-    let Some(wrong) = quoted.next() else {
-        return text;
-    };
-    let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    let nearest = known.iter().max_by(|a, b| {
-        let likeness = |key: &str| strsim::jaro_winkler(key, wrong);
-        likeness(a).total_cmp(&likeness(b))
-    });
-    match nearest {
-        Some(nearest) => format!("{text}\ndid you mean `{nearest}`?"),
-        None => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OptimizerConfig;
 
     const SMALL: &str = r#"
         [data]
@@ -401,18 +355,50 @@ mod tests {
     fn overrides_reach_nested_keys() {
         let change = [
             "train.epochs=7",
+            "train.monitor=f1:tail",
             "optimizer={kind=\"sgd\", lr=0.1}",
             "data.group=location",
         ];
         let recipe = Recipe::parse(SMALL, "small", &change.map(str::to_owned)).expect("valid");
         assert_eq!(recipe.train.epochs, 7);
         assert_eq!(
-            recipe.optimizer,
+            recipe.optimizer.rule(),
             OptimizerConfig::Sgd {
                 lr: 0.1,
                 weight_decay: 0.0,
                 momentum: 0.9
             }
+        );
+        assert_eq!(recipe.train.monitor.name(), "f1:tail");
+    }
+
+    /// Everything that training offers at once, written out and read again.
+    #[test]
+    fn sections_with_tables_are_written_so_that_they_can_be_read() {
+        let change = [
+            "loss={kind=\"adaptive_focal\", class_weights={a=1.0, b=2.0}, label_smoothing=0.1}",
+            "optimizer.sam={adaptive=true}",
+            "optimizer.lr_factors={stem=0.1}",
+            "optimizer.freeze=[\"layer1\"]",
+            "optimizer.scale_lr_to_batch=16",
+            "schedule={kind=\"step\", milestones=[1], warmup_steps=3}",
+            "train.ema={warmup=false}",
+            "train.accumulate=2",
+        ];
+        let recipe = Recipe::parse(SMALL, "small", &change.map(str::to_owned)).expect("valid");
+        let text = recipe.to_toml();
+        let again = Recipe::parse(&text, "other", &[]).expect(&text);
+        assert_eq!(again.to_toml(), text);
+        assert_eq!(
+            (again.loss, again.train.ema),
+            (recipe.loss, recipe.train.ema)
+        );
+        assert_eq!(again.optimizer.sam.map(|sam| sam.rho), Some(0.05));
+        assert!((again.optimizer.peak_lr(8) - 0.0005).abs() < 1e-15);
+        // Defaults that depend on the kind are written out.
+        assert!(
+            text.contains("gammas = ") && text.contains("factor = 0.1"),
+            "{text}"
         );
     }
 
@@ -433,7 +419,7 @@ mod tests {
             (
                 SMALL,
                 &["optimizer.momentum=0.9"],
-                "unknown field `momentum`",
+                "optimizer.momentum has no effect with kind = \"adamw\"",
             ),
             // Values that cannot work.
             (
@@ -459,6 +445,37 @@ mod tests {
                 &["train.select=\"last\"", "train.patience=3"],
                 "train.patience has no effect",
             ),
+            (
+                SMALL,
+                &["train.monitor=f1_macro"],
+                "did you mean `macro_f1`?",
+            ),
+            (
+                SMALL,
+                &["loss.class_weights=balance"],
+                "loss.class_weights is \"balance\", expected one of",
+            ),
+            (
+                SMALL,
+                &["train.swa.start_epoch=3"],
+                "at most train.epochs (2)",
+            ),
+            (
+                SMALL,
+                &["train.swa.start_epoch=2", "train.patience=1"],
+                "train.patience has no effect with train.swa",
+            ),
+            (
+                SMALL,
+                &["train.swa.start_epoch=2", "train.select=best"],
+                "train.select = \"best\" has no effect with train.swa",
+            ),
+            (
+                SMALL,
+                &["train.swa.start_epoch=2", "train.ema={}"],
+                "remove one of them",
+            ),
+            (SMALL, &["train.ema.decay=1"], "train.ema.decay is 1"),
             (SMALL, &["train.epochs"], "expected `section.key=value`"),
             (
                 SMALL,

@@ -20,7 +20,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Error, Monitor, Recipe, tensorboard::EventWriter};
+use crate::{Error, Monitor, Recipe, Validation, tensorboard::EventWriter};
 
 /// The folder of one training.
 #[derive(Clone, Debug)]
@@ -137,8 +137,8 @@ pub struct EpochRecord {
     pub lr: f64,
     /// Mean training loss of the epoch's clips.
     pub train_loss: f64,
-    /// Figures of the validation split, in the order of [`Monitor::ALL`]; `None` without a validation split.
-    pub validation: Option<[f64; Monitor::ALL.len()]>,
+    /// Figures of the validation split; `None` without one.
+    pub validation: Option<Validation>,
     /// Training clips a second.
     pub clips_per_sec: f64,
     /// Seconds of training so far, validation included.
@@ -152,12 +152,19 @@ pub(crate) struct Metrics {
     csv: Lines,
     tensorboard: EventWriter,
     tensorboard_path: PathBuf,
+    /// What the recipe watches, where that is none of [`Monitor::ALL`].
+    further: Option<String>,
 }
 
 impl Metrics {
     /// Opens the files of `run`. Lines from step `first_step` or after epoch `epochs_done` on are dropped: they belong
     /// to work that is done again after a crash.
-    pub(crate) fn open(run: &Run, first_step: usize, epochs_done: usize) -> Result<Self, Error> {
+    pub(crate) fn open(
+        run: &Run,
+        monitor: &Monitor,
+        first_step: usize,
+        epochs_done: usize,
+    ) -> Result<Self, Error> {
         let keep_json = |line: &str| {
             serde_json::from_str::<Value>(line).is_ok_and(|line| {
                 let number = |key: &str| line[key].as_u64().unwrap_or(u64::MAX) as usize;
@@ -192,6 +199,7 @@ impl Metrics {
             csv,
             tensorboard,
             tensorboard_path,
+            further: (!Monitor::ALL.contains(monitor)).then(|| monitor.name()),
         })
     }
 
@@ -240,8 +248,12 @@ impl Metrics {
         });
         let mut cells = vec![String::new(); Monitor::ALL.len()];
         let mut curves = vec![("train/loss".to_owned(), *train_loss as f32)];
-        if let Some(validation) = validation {
-            for ((figure, &value), cell) in Monitor::ALL.iter().zip(validation).zip(&mut cells) {
+        if let Some(Validation { figures, monitored }) = validation {
+            if let Some(name) = &self.further {
+                line[format!("val_{name}")] = json!(monitored);
+                curves.push((format!("validation/{name}"), *monitored as f32));
+            }
+            for ((figure, &value), cell) in Monitor::ALL.iter().zip(figures).zip(&mut cells) {
                 line[format!("val_{}", figure.name())] = json!(value);
                 *cell = value.to_string();
                 curves.push((format!("validation/{}", figure.name()), value as f32));
@@ -378,7 +390,10 @@ mod tests {
     }
 
     fn epoch(epoch: usize) -> EpochRecord {
-        let validation = Some([0.5; Monitor::ALL.len()]);
+        let validation = Some(Validation {
+            figures: [0.5; Monitor::ALL.len()],
+            monitored: 0.25,
+        });
         EpochRecord {
             epoch,
             step: epoch * 2,
@@ -397,7 +412,8 @@ mod tests {
             dir: dir.path().to_owned(),
         };
         fs::create_dir(dir.path().join("tensorboard")).expect("a folder");
-        let mut metrics = Metrics::open(&run, 0, 0).expect("opened");
+        let watched = Monitor::try_from("f1:tail".to_owned()).expect("a name");
+        let mut metrics = Metrics::open(&run, &watched, 0, 0).expect("opened");
         for n in 0..2 {
             metrics
                 .step(&step(2 * n))
@@ -413,7 +429,7 @@ mod tests {
         )
         .expect("written");
 
-        drop(Metrics::open(&run, 3, 1).expect("opened again"));
+        drop(Metrics::open(&run, &watched, 3, 1).expect("opened again"));
         let lines = fs::read_to_string(&path).expect("lines");
         let kinds: Vec<_> = lines
             .lines()
@@ -425,6 +441,11 @@ mod tests {
             .collect();
         let expect = [("step", 0), ("step", 1), ("epoch", 2), ("step", 2)];
         assert_eq!(steps, expect.map(|(kind, step)| (json!(kind), json!(step))));
+        let watched = kinds[2]["val_f1:tail"].as_f64();
+        assert_eq!(
+            (watched, kinds[2]["val_macro_f1"].as_f64()),
+            (Some(0.25), Some(0.5))
+        );
         let csv = fs::read_to_string(dir.path().join("metrics.csv")).expect("rows");
         assert_eq!(csv.lines().count(), 2);
         assert!(csv.starts_with("epoch,step,lr,train_loss,val_loss,"));

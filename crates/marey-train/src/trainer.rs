@@ -5,30 +5,32 @@
 
 mod step;
 
+mod weights;
+
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor, TensorData},
-};
+use burn::tensor::Device;
 use marey_clip::rng_for;
 use marey_data::{Dataset, Loader, Order, Split};
 use marey_kernel::{kernels_used, set_sum_order};
-use marey_model::{Model, Outputs};
+use marey_model::Model;
 use serde_json::json;
 
 use crate::{
-    Best, EpochRecord, Error, Event, EventLog, Observer, Optimizer, Progress, Recipe, Run,
-    Schedule, Select, checkpoint, run::Metrics, validate::validate,
+    Best, EpochRecord, Error, Event, EventLog, Loss, Observer, Optimizer, Progress, Recipe, Run,
+    Schedule, Select,
+    checkpoint::{self, Contents, State},
+    run::Metrics,
 };
 
 /// Purposes of [`rng_for`] in this crate; the loader has its own.
 const WEIGHTS: u64 = 0x77;
 const STEP: u64 = 0x73;
+const STATISTICS: u64 = 0x6e;
 
 /// What a run works with.
 #[derive(Debug)]
@@ -101,13 +103,36 @@ pub fn train(
     trainer.finish(ending)
 }
 
+fn schedule_of(recipe: &Recipe, steps_per_epoch: usize) -> Result<Schedule, Error> {
+    let num_steps = steps_per_epoch * recipe.train.epochs;
+    let warmup = recipe.schedule.warmup_steps;
+    if let Some(steps) = warmup.filter(|steps| *steps >= num_steps) {
+        let message = format!(
+            "schedule.warmup_steps is {steps}, and the run has {num_steps} steps: it would never reach optimizer.lr"
+        );
+        return Err(Error::Setting { message });
+    }
+    let peak_lr = recipe.peak_lr();
+    Ok(Schedule::new(
+        &recipe.schedule,
+        peak_lr,
+        steps_per_epoch,
+        num_steps,
+    ))
+}
+
 struct Trainer<'a> {
     setup: &'a Setup<'a>,
     /// `None` only while the optimiser holds it.
     model: Option<Model>,
+    /// The moving average, or the mean of the last epochs from the first of them on; without autodiff.
+    average: Option<Model>,
+    /// Whether the mean has running statistics of its own.
+    is_mean_complete: bool,
     optimizer: Optimizer,
     schedule: Schedule,
-    class_weights: Option<Tensor<1>>,
+    steps_per_epoch: usize,
+    loss: Loss,
     progress: Progress,
     metrics: Metrics,
     log: EventLog,
@@ -124,33 +149,41 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(setup: &'a Setup<'a>, start: Start, device: &Device) -> Result<Self, Error> {
         let recipe = setup.recipe;
+        recipe.check_data(setup.dataset)?;
         let device = device.clone().autodiff();
         let mut rng = rng_for(recipe.train.seed, 0, 0, WEIGHTS);
-        let outputs = Outputs {
-            task: recipe.task.clone(),
-            ..Outputs::classes(setup.dataset.classes.len())
-        };
-        let (mut model, import) = recipe.model.build(&outputs, &mut rng, &device)?;
-        let mut optimizer = recipe.optimizer.init();
-        let mut progress = Progress::fresh(recipe.train.precision);
+        let classes = &setup.dataset.classes;
+        let outputs = recipe.outputs(setup.dataset);
+        let (model, import) = recipe.model.build(&outputs, &mut rng, &device)?;
         let last = checkpoint::find(&setup.run.checkpoints(), "last");
-        if let (Start::Resume, Some(path)) = (start, last) {
-            (model, optimizer, progress) = checkpoint::load(&path, model, optimizer)?;
-        }
+        let state = match (start, last) {
+            (Start::Resume, Some(path)) => {
+                checkpoint::load(&path, model, &recipe.optimizer, |progress| {
+                    weights::has_average(recipe, progress)
+                })?
+            }
+            _ => weights::fresh(recipe, model),
+        };
+        let State {
+            model,
+            average,
+            optimizer,
+            progress,
+        } = state;
         let counts = setup.dataset.class_counts(Split::Train);
-        let class_weights =
-            recipe.loss.class_weights.weights(&counts).map(|weights| {
-                Tensor::from_data(TensorData::new(weights, [counts.len()]), &device)
-            });
+        let loss = recipe
+            .loss
+            .init(classes.names(), &counts, &device)
+            .map_err(|message| Error::Setting { message })?;
         let num_batches = setup.train.num_batches(setup.train.indices().len());
         let steps_per_epoch = num_batches.div_ceil(recipe.train.accumulate);
-        let schedule = Schedule::new(
-            recipe.schedule.clone(),
-            recipe.optimizer.lr(),
-            steps_per_epoch,
-            steps_per_epoch * recipe.train.epochs,
-        );
-        let metrics = Metrics::open(setup.run, progress.step, progress.epochs_done)?;
+        let schedule = schedule_of(recipe, steps_per_epoch)?;
+        let metrics = Metrics::open(
+            setup.run,
+            &recipe.train.monitor,
+            progress.step,
+            progress.epochs_done,
+        )?;
         let mut log = EventLog::open(setup.run)?;
         set_sum_order(recipe.train.sum_order());
         let precision = recipe.train.precision;
@@ -159,13 +192,13 @@ impl<'a> Trainer<'a> {
             &json!({
                 "step": progress.step, "epochs_done": progress.epochs_done, "precision": precision,
                 "kernels": kernels_used(precision.dtype(), &device),
-                "deterministic": recipe.train.deterministic,
+                "deterministic": recipe.train.deterministic, "peak_lr": recipe.peak_lr(),
             }),
         )?;
         if let Some(import) = import {
             log.write("weights", &json!({ "import": import.to_string() }))?;
         }
-        let default_select = if setup.validation.is_some() {
+        let default_select = if setup.validation.is_some() && recipe.train.swa.is_none() {
             Select::Best
         } else {
             Select::Last
@@ -173,9 +206,12 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             setup,
             model: Some(model),
+            average,
+            is_mean_complete: false,
             optimizer,
             schedule,
-            class_weights,
+            steps_per_epoch,
+            loss,
             metrics,
             log,
             reported: BTreeSet::new(),
@@ -202,7 +238,29 @@ impl<'a> Trainer<'a> {
                 return Ok(Ending::Stopped);
             }
         }
+        if train.swa.is_some() && !self.complete_mean(observer)? {
+            self.log
+                .write("stopped", &json!({ "step": self.progress.step }))?;
+            return Ok(Ending::Stopped);
+        }
         Ok(Ending::Complete)
+    }
+
+    /// The learning rate of optimiser step `step`.
+    fn lr(&self, step: usize) -> f64 {
+        let recipe = self.setup.recipe;
+        let scheduled = |step| {
+            recipe
+                .schedule
+                .lowered(self.schedule.lr(step), &self.progress.plateau)
+        };
+        match &recipe.train.swa {
+            None => scheduled(step),
+            Some(swa) => {
+                let num = self.steps_per_epoch;
+                swa.lr(step, num, scheduled(swa.start_step(num)), scheduled(step))
+            }
+        }
     }
 
     /// The rest of the current epoch; `false` when the run was told to stop in it.
@@ -265,26 +323,22 @@ impl<'a> Trainer<'a> {
     fn end_epoch(&mut self, clips_per_sec: f64, observer: &mut dyn Observer) -> Result<(), Error> {
         let train = &self.setup.recipe.train;
         let epoch = self.progress.epochs_done + 1;
-        let validation = match self.setup.validation {
-            Some(loader) => {
-                let model = self.model().valid();
-                let setup = self.setup;
-                Some(validate(
-                    &model,
-                    loader,
-                    setup.recipe,
-                    observer,
-                    &self.device.clone().inner(),
-                )?)
-            }
-            None => None,
-        };
-        let is_best = validation.is_some_and(|figures| {
-            let value = train.monitor.of(&figures);
+        self.join_mean(epoch);
+        let validation = self.validate(observer)?;
+        // Before the plateau hears of the epoch, whose last rate this is.
+        let lr = self.lr(self.progress.step.saturating_sub(1));
+        let is_best = validation.is_some_and(|found| {
             self.progress
                 .watch
-                .update(train.monitor, epoch, value, train.min_delta)
+                .update(&train.monitor, epoch, found.monitored, train.min_delta)
         });
+        if let Some(found) = validation {
+            self.progress.plateau.update(
+                &self.setup.recipe.schedule,
+                &train.monitor,
+                found.monitored,
+            );
+        }
         let progress = &mut self.progress;
         progress.epochs_done = epoch;
         progress.batches_done = 0;
@@ -292,7 +346,7 @@ impl<'a> Trainer<'a> {
         let record = EpochRecord {
             epoch,
             step: progress.step,
-            lr: self.schedule.lr(progress.step - 1),
+            lr,
             train_loss: progress.epoch_loss / progress.epoch_clips as f64,
             validation,
             clips_per_sec,
@@ -302,20 +356,20 @@ impl<'a> Trainer<'a> {
         self.metrics.epoch(&record)?;
         let dir = self.setup.run.checkpoints();
         if is_best && self.select == Select::Best {
-            checkpoint::save(&dir, "best", self.model(), None, &self.progress)?;
+            let best = Contents {
+                model: &self.judged(),
+                average: None,
+                optimizer: None,
+                progress: &self.progress,
+            };
+            checkpoint::save(&dir, "best", &best)?;
         }
         if train
             .keep_every_epochs
             .is_some_and(|every| epoch.is_multiple_of(every))
         {
             let name = format!("step-{}", self.progress.step);
-            checkpoint::save(
-                &dir,
-                &name,
-                self.model(),
-                Some(&self.optimizer),
-                &self.progress,
-            )?;
+            checkpoint::save(&dir, &name, &self.contents())?;
         }
         self.save_last()?;
         observer.on_event(&Event::Epoch {
@@ -331,21 +385,18 @@ impl<'a> Trainer<'a> {
             "end",
             &json!({ "ending": format!("{ending:?}"), "step": self.progress.step }),
         )?;
-        let mut model = self
-            .model
-            .take()
-            .expect("the model is put back at the end of every step");
+        let mut model = self.judged();
         if ending != Ending::Stopped && self.select == Select::Best {
             let dir = self.setup.run.checkpoints();
             let best = checkpoint::find(&dir, "best").ok_or_else(|| Error::Checkpoint {
                 path: dir.join("best"),
                 message: "the best epoch's checkpoint is gone. Train again, or set train.select = \"last\"".into(),
             })?;
-            model = checkpoint::load_model(&best, model)?;
+            model = checkpoint::load_model(&best, "model", model)?;
         }
         let best = self.progress.watch.best;
         Ok(Trained {
-            model: model.valid(),
+            model,
             ending,
             select: self.select,
             best,
@@ -361,22 +412,22 @@ impl<'a> Trainer<'a> {
 
     fn save_last(&mut self) -> Result<(), Error> {
         self.progress.seconds = self.seconds_at_start + self.started.elapsed().as_secs_f64();
-        let dir = self.setup.run.checkpoints();
-        checkpoint::save(
-            &dir,
-            "last",
-            self.model(),
-            Some(&self.optimizer),
-            &self.progress,
-        )
+        checkpoint::save(&self.setup.run.checkpoints(), "last", &self.contents())
+    }
+
+    /// Everything that the next step depends on.
+    fn contents(&self) -> Contents<'_> {
+        Contents {
+            model: self.model(),
+            average: self.average.as_ref(),
+            optimizer: Some(&self.optimizer),
+            progress: &self.progress,
+        }
     }
 
     fn time_left(&self) -> Duration {
-        let steps_per_epoch = self
-            .num_batches
-            .div_ceil(self.setup.recipe.train.accumulate);
-        let left =
-            (steps_per_epoch * self.setup.recipe.train.epochs).saturating_sub(self.progress.step);
+        let num_steps = self.steps_per_epoch * self.setup.recipe.train.epochs;
+        let left = num_steps.saturating_sub(self.progress.step);
         let made = (self.progress.step - self.steps_at_start).max(1);
         self.started.elapsed().mul_f64(left as f64 / made as f64)
     }

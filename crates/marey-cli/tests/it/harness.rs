@@ -114,6 +114,15 @@ impl Project {
         succeed(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// The values of the bundle's weights in the run of `runs`, without the header before them, whose entries come in any
+    /// order.
+    pub(crate) fn bundled_values(&self, runs: &str) -> Vec<u8> {
+        let path = self.path(&format!("{runs}/small-1/bundle/model.safetensors"));
+        let bytes = fs::read(path).expect("the bundle's weights");
+        let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
+        bytes[8 + header as usize..].to_vec()
+    }
+
     /// Trains, which must fail with exit code 2 and leave no run folder; gives the error.
     pub(crate) fn refuse(&self, changes: &[&str]) -> String {
         self.refuse_with(2, changes)

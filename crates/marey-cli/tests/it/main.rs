@@ -14,6 +14,9 @@ mod compare;
 /// Killed or interrupted in the middle of an epoch, a run goes on to the same losses, to the bit.
 mod resume;
 
+/// What the losses, averages, rates and groups of a recipe do to a run.
+mod craft;
+
 /// Training in half precision: it learns, resumes, and says what ran and what was skipped.
 mod precision;
 

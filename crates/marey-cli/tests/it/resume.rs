@@ -52,19 +52,14 @@ pub(crate) fn resume(project: &Project, runs: &str) {
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-#[test]
-fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
+/// A run with `changes`, whole, and killed when its metrics have `lines` lines: losses, figures and bundle are the same.
+fn check_killed(changes: &[&str], lines: usize) {
     let project = Project::new();
-    let changes = [
-        "train.checkpoint_steps=1",
-        "train.accumulate=2",
-        "model.dropout=0.3",
-    ];
-    project.train("whole", &changes);
+    project.train("whole", changes);
     let whole = losses(&project.read("whole/small-1/metrics.jsonl"));
     assert!(whole.len() >= 4, "{whole:?}");
 
-    let mut child = start_until(&project, "killed", &changes, 1);
+    let mut child = start_until(&project, "killed", changes, lines);
     child.kill().expect("SIGKILL");
     child.wait().expect("a status");
     let before = losses(&project.read("killed/small-1/metrics.jsonl"));
@@ -80,6 +75,55 @@ fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
         serde_json::from_str::<serde_json::Value>(&report).expect("JSON")["classification"].clone()
     };
     assert_eq!(figures("killed"), figures("whole"));
+    let [killed, whole] = ["killed", "whole"].map(|runs| project.bundled_values(runs));
+    assert!(killed == whole, "the bundles differ");
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_losses_to_the_bit() {
+    let changes = [
+        "train.checkpoint_steps=1",
+        "train.accumulate=2",
+        "model.dropout=0.3",
+    ];
+    check_killed(&changes, 1);
+}
+
+#[test]
+fn a_killed_run_with_sharp_steps_and_a_moving_average_goes_on_to_the_bit() {
+    let changes = [
+        "train.checkpoint_steps=1",
+        "train.accumulate=2",
+        "train.clip_norm=1.0",
+        "train.ema={decay=0.9}",
+        "train.monitor=pr_auc",
+        "model.dropout=0.3",
+        "optimizer.sam={rho=0.1, adaptive=true}",
+        "optimizer.backbone_lr_factor=0.5",
+        "optimizer.decay_norms_and_biases=false",
+        "optimizer.freeze_norm=statistics",
+        "optimizer.scale_lr_to_batch=16",
+        "schedule={kind=\"one_cycle\"}",
+        "loss={kind=\"adaptive_focal\", class_weights=\"effective\", label_smoothing=0.1}",
+    ];
+    check_killed(&changes, 1);
+}
+
+#[test]
+fn a_killed_run_with_a_mean_of_epochs_and_a_plateau_goes_on_to_the_bit() {
+    let changes = [
+        "train.checkpoint_steps=1",
+        "train.accumulate=2",
+        "train.epochs=4",
+        "train.precision=f16",
+        "train.monitor=loss",
+        "train.swa={start_epoch=2, lr=0.0005, anneal_epochs=2}",
+        "optimizer={kind=\"sgd\", lr=0.01, sam={}}",
+        "schedule={kind=\"plateau\", patience=0, factor=0.5, min_delta=10.0, warmup_steps=2}",
+        "loss={kind=\"focal\", class_weights=\"inv_sqrt\"}",
+    ];
+    // In the third epoch: one is in the mean, and the rate has fallen.
+    check_killed(&changes, 7);
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::{
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Int, Tensor, TensorData},
+    tensor::Tensor,
 };
 use marey_clip::rng_for;
 use marey_data::Batch;
@@ -14,8 +14,7 @@ use serde_json::json;
 
 use super::{STEP, Trainer};
 use crate::{
-    Error, LossScale, StepRecord,
-    loss::cross_entropy,
+    Error, LossScale, StepRecord, one_hot,
     update::{Fate, StepGradients, StepRule, Update, loss_factor, update},
 };
 
@@ -37,16 +36,22 @@ impl Trainer<'_> {
             .copied()
             .collect();
         let loss_scale = self.progress.loss_scale;
-        let gradients = self.gradients(&model, batches, loss_factor(loss_scale));
+        let factor = loss_factor(loss_scale);
+        let gradients = match self.setup.recipe.optimizer.sam {
+            None => self.gradients(&model, batches, factor),
+            Some(sam) => sam.gradients(&model, |model| {
+                self.gradients(model, batches.clone(), factor)
+            }),
+        };
         let rule = StepRule {
-            lr: self.schedule.lr(self.progress.step),
+            lr: self.lr(self.progress.step),
             clip_norm: self.setup.recipe.train.clip_norm,
         };
         let (optimizer, progress) = (&mut self.optimizer, &mut self.progress);
         let (model, update) = update(model, gradients, rule, optimizer, &mut progress.loss_scale);
         self.model = Some(model);
         match update.fate {
-            Fate::Applied => {}
+            Fate::Applied => self.join_moving_average(),
             Fate::Skipped => {
                 self.progress.skipped_steps += 1;
                 self.log.write(
@@ -100,22 +105,20 @@ impl Trainer<'_> {
     }
 
     fn loss(&self, model: &Model, batch: Batch) -> Tensor<1> {
+        let (input, targets) = self.prepared(batch);
+        self.loss.forward(model.forward(input), targets)
+    }
+
+    /// The model's input, `[b, t, h, w, 3]` in the run's precision, which the layers compute in, and target distributions,
+    /// `[b, k]`.
+    pub(super) fn prepared(&self, batch: Batch) -> (Tensor<5>, Tensor<2>) {
         let recipe = self.setup.recipe;
-        let targets: Vec<i32> = batch.targets.iter().map(|&target| target as i32).collect();
-        let targets = Tensor::<1, Int>::from_data(
-            TensorData::new(targets, [batch.targets.len()]),
-            &self.device,
-        );
+        let num_classes = self.setup.dataset.classes.len();
+        let targets = one_hot(&batch.targets, num_classes, &self.device);
         let input = recipe
             .preprocess
             .to_input(batch.pixels, batch.dims, &self.device);
-        // The layers compute in the type of what they are given.
-        cross_entropy(
-            model.forward(input.cast(recipe.train.precision.dtype())),
-            targets,
-            self.class_weights.as_ref(),
-            recipe.loss.label_smoothing,
-        )
+        (input.cast(recipe.train.precision.dtype()), targets)
     }
 
     fn non_finite(&self, update: Update, items: &[usize]) -> Error {

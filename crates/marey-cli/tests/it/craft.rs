@@ -1,0 +1,176 @@
+use serde_json::Value;
+
+use crate::harness::{Project, losses};
+
+/// The steps' values of `key` in the metrics of the run in `runs`.
+fn of_steps(project: &Project, runs: &str, key: &str) -> Vec<f64> {
+    let metrics = project.read(&format!("{runs}/small-1/metrics.jsonl"));
+    metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["kind"] == "step")
+        .map(|line| line[key].as_f64().expect("a number"))
+        .collect()
+}
+
+fn losses_of(project: &Project, runs: &str) -> Vec<(u64, String)> {
+    losses(&project.read(&format!("{runs}/small-1/metrics.jsonl")))
+}
+
+#[test]
+fn averages_change_what_is_bundled_and_not_how_it_is_learned() {
+    let project = Project::new();
+    let last = "train.select=last";
+    project.train("plain", &[last]);
+    // An average that remembers nothing is the last weights.
+    project.train("forgetful", &[last, "train.ema={decay=0.0, warmup=false}"]);
+    project.train("ema", &[last, "train.ema={decay=0.5, warmup=false}"]);
+    project.train("swa", &["train.swa={start_epoch=1}"]);
+    let plain = losses_of(&project, "plain");
+    for runs in ["forgetful", "ema", "swa"] {
+        assert_eq!(losses_of(&project, runs), plain, "{runs}");
+    }
+    let [plain, forgetful, ema, swa] =
+        ["plain", "forgetful", "ema", "swa"].map(|runs| project.bundled_values(runs));
+    assert!(forgetful == plain, "an average that remembers nothing");
+    assert!(ema != plain && swa != plain, "an average that remembers");
+    let log = project.read("swa/small-1/log.jsonl");
+    let averaged: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|line: &Value| line["event"] == "averaged")
+        .collect();
+    assert_eq!(averaged.len(), 1, "{log}");
+    assert_eq!(averaged[0]["epochs"], 2);
+    assert!(averaged[0]["validation"]["macro_f1"].is_f64(), "{log}");
+}
+
+#[test]
+fn a_moving_average_is_what_is_validated() {
+    let project = Project::new();
+    // The first weights, for good: every epoch is validated alike, whatever the steps do.
+    let frozen = "train.ema={decay=0.9999999, warmup=false}";
+    project.train("still", &[frozen, "train.epochs=3", "train.monitor=loss"]);
+    let metrics = project.read("still/small-1/metrics.jsonl");
+    let figures: Vec<f64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["kind"] == "epoch")
+        .map(|line| line["val_loss"].as_f64().expect("a number"))
+        .collect();
+    assert_eq!(figures.len(), 3);
+    assert!(
+        figures
+            .iter()
+            .all(|value| (value - figures[0]).abs() < 1e-4),
+        "{figures:?}"
+    );
+}
+
+#[test]
+fn a_sharp_step_of_no_length_is_a_plain_one() {
+    let project = Project::new();
+    // AdamW would make steps of full length out of rounding.
+    for (runs, sam) in [
+        ("plain", ""),
+        ("still", ", sam={rho=1e-9}"),
+        ("sharp", ", sam={rho=0.5}"),
+    ] {
+        let optimizer = format!("optimizer={{kind=\"sgd\", lr=0.01{sam}}}");
+        project.train(runs, &["model.dropout=0.3", &optimizer]);
+    }
+    let [plain, still, sharp] =
+        ["plain", "still", "sharp"].map(|runs| of_steps(&project, runs, "loss"));
+    let apart = |other: &[f64]| {
+        let pairs = plain.iter().zip(other);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    // The same clips, the same dropout, and running statistics that moved once.
+    assert!(apart(&still) < 1e-3, "{plain:?} {still:?}");
+    assert!(apart(&sharp) > 1e-3, "{plain:?} {sharp:?}");
+    assert_eq!(
+        plain[0], sharp[0],
+        "the loss is that of the weights, not of the worst point"
+    );
+}
+
+#[test]
+fn rates_follow_the_schedule_and_the_batch() {
+    let project = Project::new();
+    project.train(
+        "rates",
+        &[
+            "train.epochs=3",
+            "optimizer.scale_lr_to_batch=8",
+            "schedule={kind=\"step\", every_epochs=1, factor=0.5}",
+        ],
+    );
+    let rates = of_steps(&project, "rates", "lr");
+    // A rate of 0.001 for 8 clips, and steps of 4.
+    let per_epoch = rates.len() / 3;
+    let expect = [0.0005, 0.00025, 0.000125];
+    for (step, rate) in rates.iter().enumerate() {
+        assert!((rate - expect[step / per_epoch]).abs() < 1e-12, "{rates:?}");
+    }
+}
+
+#[test]
+fn a_plateau_lowers_the_rate_after_the_epochs_it_bears() {
+    let project = Project::new();
+    project.train(
+        "plateau",
+        &[
+            "train.epochs=4",
+            "train.select=last",
+            // No figure is better by 10.
+            "schedule={kind=\"plateau\", patience=1, factor=0.5, min_delta=10.0}",
+        ],
+    );
+    let rates = of_steps(&project, "plateau", "lr");
+    let per_epoch = rates.len() / 4;
+    // The first epoch is the best so far, the second is borne, the third is one too many.
+    let expect = [0.001, 0.001, 0.001, 0.0005];
+    for (step, rate) in rates.iter().enumerate() {
+        assert!((rate - expect[step / per_epoch]).abs() < 1e-12, "{rates:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_data_or_model_is_refused_before_training() {
+    let project = Project::new();
+    let cases: [(&[&str], &str); 8] = [
+        (
+            &["train.monitor=f1:nothing"],
+            "names no class; the classes are",
+        ),
+        (&["train.monitor=f1_score"], "did you mean"),
+        (&["optimizer.freeze=[\"layer1\"]"], "names begin with"),
+        (
+            &["optimizer.lr_factors={head=2.0}"],
+            "optimizer.lr_factors names \"head\"",
+        ),
+        (
+            &["loss.class_weights={nothing=2.0}"],
+            "names \"nothing\", which is no class",
+        ),
+        (&["train.swa={start_epoch=9}"], "at most train.epochs (2)"),
+        (
+            &[
+                "data.split={by=\"group\", validation=0.0, test=0.3, seed=1}",
+                "train.patience=1",
+            ],
+            "train.patience needs a validation split",
+        ),
+        (
+            &[
+                "data.split={by=\"group\", validation=0.0, test=0.3, seed=1}",
+                "schedule={kind=\"plateau\"}",
+            ],
+            "schedule.kind = \"plateau\" needs a validation split",
+        ),
+    ];
+    for (changes, expect) in cases {
+        let error = project.refuse(changes);
+        assert!(error.contains(expect), "{changes:?}: {error}");
+    }
+}

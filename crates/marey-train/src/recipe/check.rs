@@ -1,0 +1,119 @@
+//! Checks that need more than one section of a recipe, or the data that it names.
+
+use burn::tensor::Device;
+use marey_clip::rng_for;
+use marey_data::{Dataset, Split};
+use marey_model::{ModelConfig, Outputs};
+
+use super::{Recipe, Select};
+use crate::{Error, Monitor, ScheduleKind};
+
+impl Recipe {
+    /// Checks what depends on the data and the model: that class weights and [`Monitor`] name classes, that what listens to
+    /// a validation figure has a validation split, and that names of parameters are those of the model.
+    ///
+    /// # Errors
+    /// When one of them cannot work. Nothing has been trained or written then.
+    pub fn check_data(&self, dataset: &Dataset) -> Result<(), Error> {
+        let message = |message| Error::Setting { message };
+        self.check_validation(&dataset.class_counts(Split::Validation))
+            .map_err(message)?;
+        let counts = dataset.class_counts(Split::Validation);
+        if counts.iter().any(|count| *count > 0) {
+            let monitor = &self.train.monitor;
+            monitor.check(&dataset.classes, &counts).map_err(message)?;
+        }
+        let names = dataset.classes.names();
+        let counts = dataset.class_counts(Split::Train);
+        self.loss
+            .init(names, &counts, &Device::flex())
+            .map_err(message)?;
+        if self.optimizer.names_parameters() {
+            let rng = &mut rng_for(self.train.seed, 0, 0, 0);
+            // Only the names are wanted, so no weights are read.
+            let model = ModelConfig {
+                weights: None,
+                head: None,
+                ..self.model.clone()
+            };
+            let (model, _) = model.build(&self.outputs(dataset), rng, &Device::flex())?;
+            self.optimizer.check_parameters(&model).map_err(message)?;
+        }
+        Ok(())
+    }
+
+    /// What the model says about a clip of `dataset`.
+    pub(crate) fn outputs(&self, dataset: &Dataset) -> Outputs {
+        Outputs {
+            task: self.task.clone(),
+            ..Outputs::classes(dataset.classes.len())
+        }
+    }
+
+    /// Refuses keys that listen to a validation split that is not there.
+    fn check_validation(&self, counts: &[usize]) -> Result<(), String> {
+        let train = &self.train;
+        let listeners = [
+            ("train.patience", train.patience.is_some()),
+            ("train.min_delta", train.min_delta > 0.0),
+            ("train.monitor", train.monitor != Monitor::default()),
+            (
+                "train.select = \"best\"",
+                train.select == Some(Select::Best),
+            ),
+            ("schedule.kind = \"plateau\"", self.is_plateau()),
+        ];
+        match listeners.iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) if counts.iter().all(|count| *count == 0) => Err(format!(
+                "{key} needs a validation split, and no item is in it: set data.split.validation, or remove the key"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_plateau(&self) -> bool {
+        self.schedule.kind == ScheduleKind::Plateau
+    }
+
+    /// Checks which weights are chosen, by what, and how they are averaged.
+    pub(super) fn check_choice(&self) -> Result<(), String> {
+        let train = &self.train;
+        if let Some(ema) = &train.ema {
+            ema.check()?;
+        }
+        if let Some(swa) = &train.swa {
+            swa.check(train.epochs)?;
+        }
+        let rival = match (&train.swa, train.select) {
+            (Some(_), _) if train.ema.is_some() => {
+                return Err(
+                    "train.ema and train.swa both say what is bundled: remove one of them".into(),
+                );
+            }
+            (Some(_), Some(Select::Best)) => {
+                return Err(
+                    "train.select = \"best\" has no effect with train.swa, which bundles the mean of the last epochs: \
+                     remove one of them"
+                        .into(),
+                );
+            }
+            (Some(_), _) => "train.swa",
+            (None, Some(Select::Last)) => "train.select = \"last\"",
+            (None, _) => return Ok(()),
+        };
+        let without_effect = [
+            ("train.patience", train.patience.is_some()),
+            ("train.min_delta", train.min_delta > 0.0),
+            (
+                "train.monitor",
+                train.monitor != Monitor::default() && !self.is_plateau(),
+            ),
+        ];
+        match without_effect.iter().find(|(_, is_set)| *is_set) {
+            None => Ok(()),
+            Some((key, _)) => Err(format!(
+                "{key} has no effect with {rival}: remove one of them"
+            )),
+        }
+    }
+}
