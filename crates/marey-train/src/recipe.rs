@@ -402,6 +402,41 @@ mod tests {
         );
     }
 
+    /// Losses, optimisers and schedules that projects on thermal postures, cattle, actors and anomalies were trained with.
+    #[test]
+    fn what_known_projects_train_with_can_be_written() {
+        let cases: [&[&str]; 4] = [
+            &[
+                "optimizer={kind=\"sgd\", lr=0.005, weight_decay=1e-4, scale_lr_to_batch=16, backbone_lr_factor=0.1}",
+                "schedule={kind=\"cosine\", warmup_epochs=10, warmup_from=0.01, min_lr=1e-4}",
+                "train={epochs=100, batch=4, clip_norm=40, monitor=\"accuracy\", patience=20, min_delta=0.001}",
+            ],
+            &[
+                "optimizer={kind=\"adamw\", lr=5e-5, weight_decay=0.05}",
+                "schedule={kind=\"cosine\", min_lr=1e-6}",
+                "loss={kind=\"focal\", gamma=2, label_smoothing=0.15, pt=\"smoothed_loss\"}",
+                "train={epochs=30, batch=4, clip_norm=1, monitor=\"f1:tail\"}",
+            ],
+            &[
+                "optimizer={kind=\"adamw\", lr=1e-4, weight_decay=1e-4}",
+                "schedule={kind=\"warm_restarts\", period_epochs=7, period_factor=2, min_lr=1e-6}",
+                "loss={kind=\"focal\", gamma=2, alpha=0.25}",
+                "train={epochs=30, batch=4}",
+            ],
+            &[
+                "optimizer={kind=\"adamw\", lr=1e-2, weight_decay=1e-4, sam={rho=0.05}}",
+                "schedule={kind=\"one_cycle\", pct_start=0.3, div_factor=25, final_div_factor=1e4}",
+                "loss={kind=\"focal\", gamma=2, alpha=0.25, label_smoothing=0.1}",
+                "train={epochs=100, batch=128, clip_norm=1, swa={start_epoch=75, lr=5e-5, anneal_epochs=10}}",
+            ],
+        ];
+        let recipes = cases.map(|changes| {
+            let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+            Recipe::parse(SMALL, "known", &changes).expect("valid")
+        });
+        assert!((recipes[0].peak_lr() - 0.00125).abs() < 1e-15);
+    }
+
     #[test]
     fn mistakes_name_the_key_and_the_remedy() {
         let cases: &[(&str, &[&str], &str)] = &[
