@@ -17,7 +17,7 @@ use marey::{
     eval::{Report, Scored, compare},
     infer::{Judged, Predictor, Task, judge},
     media::OpenOptions,
-    model::{Bundle, Card, DataSummary, Provenance, files::write_whole, utc},
+    model::{Bundle, Card, DataSummary, HeadClasses, Provenance, files::write_whole, utc},
     train::{Ending, EventLog, Progress, Recipe, Run, Select, Setup, Start, Trained, train},
 };
 use serde_json::json;
@@ -272,6 +272,13 @@ impl Job<'_> {
             provenance,
         );
         card.task = self.recipe.task.clone();
+        let columns = self.recipe.label_columns(dataset)?.into_iter();
+        card.heads = columns
+            .map(|column| HeadClasses {
+                column: column.name,
+                classes: column.classes,
+            })
+            .collect();
         Bundle::new(trained.model.clone(), card).save(&self.run.bundle())?;
         Ok(())
     }

@@ -36,6 +36,8 @@ mod noise;
 
 mod loss;
 
+mod anomaly;
+
 mod precision;
 
 mod update;

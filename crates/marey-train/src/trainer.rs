@@ -5,6 +5,8 @@
 
 mod step;
 
+mod heads;
+
 mod weights;
 
 use std::{
@@ -25,12 +27,14 @@ use crate::{
     Schedule, Select,
     checkpoint::{self, Contents, State},
     run::Metrics,
+    trainer::heads::Heads,
 };
 
 /// Purposes of [`rng_for`] in this crate; the loader has its own.
 const WEIGHTS: u64 = 0x77;
 const STEP: u64 = 0x73;
 const STATISTICS: u64 = 0x6e;
+const CENTER: u64 = 0x63;
 
 /// What a run works with.
 #[derive(Debug)]
@@ -133,6 +137,7 @@ struct Trainer<'a> {
     schedule: Schedule,
     steps_per_epoch: usize,
     loss: Loss,
+    heads: Heads,
     progress: Progress,
     metrics: Metrics,
     log: EventLog,
@@ -153,7 +158,7 @@ impl<'a> Trainer<'a> {
         let device = device.clone().autodiff();
         let mut rng = rng_for(recipe.train.seed, 0, 0, WEIGHTS);
         let classes = &setup.dataset.classes;
-        let outputs = recipe.outputs(setup.dataset);
+        let outputs = recipe.outputs(setup.dataset)?;
         let (model, import) = recipe.model.build(&outputs, &mut rng, &device)?;
         let last = checkpoint::find(&setup.run.checkpoints(), "last");
         let state = match (start, last) {
@@ -212,6 +217,7 @@ impl<'a> Trainer<'a> {
             schedule,
             steps_per_epoch,
             loss,
+            heads: Heads::new(recipe, setup.dataset)?,
             metrics,
             log,
             reported: BTreeSet::new(),
@@ -227,6 +233,9 @@ impl<'a> Trainer<'a> {
 
     fn run(&mut self, observer: &mut dyn Observer) -> Result<Ending, Error> {
         let train = &self.setup.recipe.train;
+        if self.progress.step == 0 {
+            self.place_center()?;
+        }
         while self.progress.epochs_done < train.epochs {
             if self.progress.watch.is_over(train.patience) {
                 return Ok(Ending::Early);

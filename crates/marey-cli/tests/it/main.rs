@@ -37,3 +37,6 @@ mod bench;
 
 /// The shipped recipes on the data that they are written for, where it is there.
 mod recipes;
+
+/// Tasks beside one class of a list: other labels, anomalies.
+mod tasks;

@@ -53,7 +53,7 @@ pub(crate) fn resume(project: &Project, runs: &str) {
 }
 
 /// A run with `changes`, whole, and killed when its metrics have `lines` lines: losses, figures and bundle are the same.
-fn check_killed(changes: &[&str], lines: usize) {
+pub(crate) fn check_killed(changes: &[&str], lines: usize) {
     let project = Project::new();
     project.train("whole", changes);
     let whole = losses(&project.read("whole/small-1/metrics.jsonl"));

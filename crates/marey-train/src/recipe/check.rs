@@ -2,20 +2,22 @@
 
 use burn::tensor::Device;
 use marey_clip::rng_for;
-use marey_data::{Dataset, Split};
-use marey_model::{ModelConfig, Outputs};
+use marey_data::{Dataset, LabelColumn, Split};
+use marey_model::{ModelConfig, Outputs, Task};
 
 use super::{Recipe, Select};
 use crate::{Error, Monitor, ScheduleKind};
 
 impl Recipe {
-    /// Checks what depends on the data and the model: that class weights and [`Monitor`] name classes, that what listens to
+    /// Checks what depends on the data and the model: that the task's class and columns are there, that class weights and [`Monitor`] name classes, that what listens to
     /// a validation figure has a validation split, and that names of parameters are those of the model.
     ///
     /// # Errors
     /// When one of them cannot work. Nothing has been trained or written then.
     pub fn check_data(&self, dataset: &Dataset) -> Result<(), Error> {
         let message = |message| Error::Setting { message };
+        self.check_task(dataset).map_err(message)?;
+        let outputs = self.outputs(dataset)?;
         self.check_validation(&dataset.class_counts(Split::Validation))
             .map_err(message)?;
         let counts = dataset.class_counts(Split::Validation);
@@ -36,18 +38,50 @@ impl Recipe {
                 head: None,
                 ..self.model.clone()
             };
-            let (model, _) = model.build(&self.outputs(dataset), rng, &Device::flex())?;
+            let (model, _) = model.build(&outputs, rng, &Device::flex())?;
             self.optimizer.check_parameters(&model).map_err(message)?;
         }
         Ok(())
     }
 
+    /// The labels of `dataset` that are learned beside the classes.
+    ///
+    /// # Errors
+    /// When a column that the task names is not there, or is no label.
+    pub fn label_columns(&self, dataset: &Dataset) -> Result<Vec<LabelColumn>, Error> {
+        let columns = self.task.heads().iter();
+        let columns: Result<_, _> = columns.map(|name| dataset.label_column(name)).collect();
+        Ok(columns?)
+    }
+
     /// What the model says about a clip of `dataset`.
-    pub(crate) fn outputs(&self, dataset: &Dataset) -> Outputs {
-        Outputs {
+    pub(crate) fn outputs(&self, dataset: &Dataset) -> Result<Outputs, Error> {
+        let columns = self.label_columns(dataset)?;
+        Ok(Outputs {
+            num_classes: dataset.classes.len(),
+            heads: columns.iter().map(|column| column.classes.len()).collect(),
             task: self.task.clone(),
-            ..Outputs::classes(dataset.classes.len())
+        })
+    }
+
+    /// Refuses a task whose normal class is not there, or has nothing to learn from.
+    fn check_task(&self, dataset: &Dataset) -> Result<(), String> {
+        let Task::Anomaly { normal, .. } = &self.task else {
+            return Ok(());
+        };
+        let names = dataset.classes.names();
+        let Some(position) = names.iter().position(|name| name == normal) else {
+            return Err(format!(
+                "task.normal is `{normal}`, and the classes are {}: name one of them",
+                names.join(", ")
+            ));
+        };
+        if dataset.class_counts(Split::Train)[position] == 0 {
+            return Err(format!(
+                "task.normal is `{normal}`, and no training item has this class"
+            ));
         }
+        Ok(())
     }
 
     /// Refuses keys that listen to a validation split that is not there.

@@ -105,8 +105,14 @@ impl Trainer<'_> {
     }
 
     fn loss(&self, model: &Model, batch: Batch) -> Tensor<1> {
+        let items = batch.items.clone();
         let (input, targets) = self.prepared(batch);
-        self.loss.forward(model.forward(input), targets)
+        let output = model.outputs(input);
+        let loss = self.loss.forward(output.logits.clone(), targets.clone());
+        match self.of_heads(output, &items, targets) {
+            Some(of_heads) => loss + of_heads,
+            None => loss,
+        }
     }
 
     /// The model's input, `[b, t, h, w, 3]` in the run's precision, which the layers compute in, and target distributions,
