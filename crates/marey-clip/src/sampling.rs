@@ -38,6 +38,11 @@ pub struct Sampling {
     /// Clips of one item whose scores are averaged in evaluation and prediction, at least 1 (default 1).
     #[serde(default = "one")]
     pub views: usize,
+    /// Frames of the source by which the middle of a training clip is moved at random either way, at least 1 (default:
+    /// it stays). The middle stays in the span and the clip in the source. For `centered` only: the other modes draw
+    /// their frames from the whole span already. Evaluation and prediction never move a clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<usize>,
 }
 
 const fn one() -> usize {
@@ -66,6 +71,15 @@ pub enum SamplingError {
         /// Views asked for.
         views: usize,
     },
+    /// `jitter` with a mode that draws from the whole span.
+    #[error(
+        "sampling.jitter has no effect with sampling.mode = \"{mode}\", which draws from the whole span: remove it, or \
+         use \"centered\""
+    )]
+    UnusedJitter {
+        /// The mode's name.
+        mode: &'static str,
+    },
 }
 
 /// The frames to read for one clip: the timestamps of frames of a timeline, in order, a frame possibly repeated.
@@ -83,6 +97,7 @@ impl Sampling {
             frames,
             step: None,
             views: 1,
+            jitter: None,
         }
     }
 
@@ -93,6 +108,7 @@ impl Sampling {
             frames,
             step: Some(step),
             views: 1,
+            jitter: None,
         }
     }
 
@@ -103,12 +119,19 @@ impl Sampling {
             frames,
             step: Some(step),
             views: 1,
+            jitter: None,
         }
     }
 
     /// The same with `views` clips an item when judging.
     pub const fn with_views(mut self, views: usize) -> Self {
         self.views = views;
+        self
+    }
+
+    /// The same with training clips moved by up to `frames` either way.
+    pub const fn with_jitter(mut self, frames: usize) -> Self {
+        self.jitter = Some(frames);
         self
     }
 
@@ -121,21 +144,29 @@ impl Sampling {
             ("frames", self.frames),
             ("step", self.step()),
             ("views", self.views),
+            ("jitter", self.jitter.unwrap_or(1)),
         ] {
             if value == 0 {
                 return Err(SamplingError::Zero { key });
             }
         }
+        let unused_jitter = |mode| match self.jitter {
+            Some(_) => Err(SamplingError::UnusedJitter { mode }),
+            None => Ok(()),
+        };
         match self.mode {
             SamplingMode::Uniform if self.step.is_some() => Err(SamplingError::UnusedStep),
             SamplingMode::Centered if self.views > 1 => {
                 Err(SamplingError::UnusedViews { views: self.views })
             }
-            _ => Ok(()),
+            SamplingMode::Uniform => unused_jitter("uniform"),
+            SamplingMode::Dense => unused_jitter("dense"),
+            SamplingMode::Centered => Ok(()),
         }
     }
 
-    /// One clip for training: the start (dense) or the frame within each segment (uniform) is drawn from `rng`.
+    /// One clip for training: the start (dense), the frame within each segment (uniform) or, with
+    /// [`jitter`](Self::jitter), the middle (centered) is drawn from `rng`.
     pub fn plan_random(&self, timeline: &Timeline, span: Span, rng: &mut SeededRng) -> ClipPlan {
         let range = timeline.indices_in(span);
         match self.mode {
@@ -148,7 +179,15 @@ impl Sampling {
                 let start = range.start + rng.random_range(0..=slack);
                 self.plan_from(timeline, start as isize, range)
             }
-            SamplingMode::Centered => self.plan_centered(timeline, span),
+            SamplingMode::Centered => {
+                let most = self.jitter.unwrap_or(0);
+                let shift = if most > 0 {
+                    rng.random_range(0..=2 * most) as isize - most as isize
+                } else {
+                    0
+                };
+                self.plan_centered(timeline, span, shift)
+            }
         }
     }
 
@@ -171,7 +210,7 @@ impl Sampling {
                 };
                 self.plan_from(timeline, (range.start + start) as isize, range.clone())
             }
-            SamplingMode::Centered => self.plan_centered(timeline, span),
+            SamplingMode::Centered => self.plan_centered(timeline, span, 0),
         };
         (0..self.views).map(plan).collect()
     }
@@ -204,9 +243,19 @@ impl Sampling {
         }
     }
 
-    fn plan_centered(&self, timeline: &Timeline, span: Span) -> ClipPlan {
+    /// A clip around the middle of the span, `shift` frames later as far as that keeps its middle in the span and makes
+    /// no frame be repeated for want of a source.
+    fn plan_centered(&self, timeline: &Timeline, span: Span, shift: isize) -> ClipPlan {
+        let before = (self.frames / 2 * self.step()) as isize;
         let middle = timeline.index_at(span.midpoint()) as isize;
-        let start = middle - (self.frames / 2 * self.step()) as isize;
+        let start = middle - before;
+        let within = timeline.indices_in(span);
+        let moved = (middle + shift).clamp(
+            (within.start as isize).min(middle),
+            (within.end as isize - 1).max(middle),
+        ) - before;
+        let latest = timeline.len() as isize - self.extent() as isize;
+        let start = moved.clamp(start.min(0), start.max(latest));
         self.plan_from(timeline, start, 0..timeline.len())
     }
 
@@ -289,6 +338,54 @@ mod tests {
         assert_eq!(Sampling::dense(8, 2).with_views(5).validate(), Ok(()));
     }
 
+    #[test]
+    fn jitter_is_refused_where_it_has_no_effect() {
+        for (sampling, mode) in [
+            (Sampling::uniform(4), "uniform"),
+            (Sampling::dense(4, 2), "dense"),
+        ] {
+            assert_eq!(
+                sampling.with_jitter(3).validate(),
+                Err(SamplingError::UnusedJitter { mode })
+            );
+        }
+        let centered = Sampling::centered(4, 1);
+        assert_eq!(centered.clone().with_jitter(3).validate(), Ok(()));
+        assert_eq!(
+            centered.with_jitter(0).validate(),
+            Err(SamplingError::Zero { key: "jitter" })
+        );
+    }
+
+    /// First frames of many training clips of frames 20 to 29 of `num_frames`, and of the clip that judges.
+    fn first_frames(sampling: &Sampling, num_frames: usize) -> (Vec<usize>, usize) {
+        let timeline = timeline(num_frames);
+        let at = |idx: usize| timeline.timestamps()[idx];
+        let span = Span::new(at(20), at(30)).expect("ten frames");
+        let first = |plan: &ClipPlan| indices(&timeline, plan)[0];
+        let mut found: Vec<usize> = (0..500)
+            .map(|seed| first(&sampling.plan_random(&timeline, span, &mut rng_for(seed, 0, 0, 0))))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        (found, first(&sampling.plan_views(&timeline, span)[0]))
+    }
+
+    #[test]
+    fn jitter_moves_training_clips_only_and_keeps_their_middle_in_the_span() {
+        // The middle of frames 20 to 29 is frame 25, so four frames begin at 23.
+        let sampling = Sampling::centered(4, 1).with_jitter(2);
+        assert_eq!(first_frames(&sampling, 100), ((21..=25).collect(), 23));
+        // A large jitter stops where the middle would leave the span: at 20 and at 29.
+        let sampling = Sampling::centered(4, 1).with_jitter(50);
+        assert_eq!(first_frames(&sampling, 100), ((18..=27).collect(), 23));
+        // 17 frames around 25 begin at 17; in 35 frames they fit until 18, and moving never makes them fit less.
+        let sampling = Sampling::centered(17, 1).with_jitter(50);
+        assert_eq!(first_frames(&sampling, 35), ((12..=18).collect(), 17));
+        // Without it nothing is drawn.
+        assert_eq!(first_frames(&Sampling::centered(4, 1), 100), (vec![23], 23));
+    }
+
     proptest! {
         #[test]
         fn a_plan_has_exactly_t_frames_in_order_inside_the_span(
@@ -306,7 +403,7 @@ mod tests {
             let end = timeline.timestamps().get(last + 1).copied().unwrap_or(timeline.span().end());
             let span = Span::new(timeline.timestamps()[first], end).expect("at least a frame");
             let step = (mode != SamplingMode::Uniform).then_some(step);
-            let sampling = Sampling { mode, frames, step, views };
+            let sampling = Sampling { mode, frames, step, views, jitter: None };
             let mut plans = sampling.plan_views(&timeline, span);
             prop_assert_eq!(plans.len(), views);
             prop_assert_eq!(&plans, &sampling.plan_views(&timeline, span));
