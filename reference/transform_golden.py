@@ -4,12 +4,14 @@ Run from the project's root: python reference/transform_golden.py
 Versions: reference/requirements.txt. Output: crates/marey-transform/tests/golden/transform.safetensors
 """
 
+import colorsys
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 OUT = Path("crates/marey-transform/tests/golden/transform.safetensors")
@@ -34,6 +36,41 @@ def last(clip: torch.Tensor) -> torch.Tensor:
     return clip.permute(0, 2, 3, 1).contiguous()
 
 
+def of_clip(change, clip: torch.Tensor) -> torch.Tensor:
+    """`change` over all frames at once: they lie below each other in one picture. [t, c, h, w]"""
+    t, c, h, w = clip.shape
+    tall = change(clip.permute(1, 0, 2, 3).reshape(c, t * h, w))
+    return tall.reshape(c, t, h, w).permute(1, 0, 2, 3)
+
+
+def policy(small: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every entry of both lists at one magnitude, by torchvision's own tables, on one small picture."""
+    tensors = {}
+    height, width = small.shape[-2:]
+    for name, kind, step, sign in [("rand", v2.RandAugment, 19, -1), ("trivial", v2.TrivialAugmentWide, 11, 1)]:
+        change = kind(interpolation=v2.InterpolationMode.BILINEAR)
+        for op, (magnitudes, signed) in change._AUGMENTATION_SPACE.items():
+            values = magnitudes(31, height, width)
+            magnitude = 0.0 if values is None else float(values[step]) * (sign if signed else 1)
+            out = change._apply_image_or_video_transform(
+                small, op, magnitude, interpolation=v2.InterpolationMode.BILINEAR, fill=change._fill
+            )
+            tensors[f"{name}:{op}"] = last(out)
+    return tensors
+
+
+def snow(picture: torch.Tensor, limit: float, brightness: float) -> torch.Tensor:
+    """Lightness below `limit` times `brightness`, in hue, lightness and saturation. [t, h, w, c]"""
+    pixels = picture.numpy().reshape(-1, 3) / 255
+    out = []
+    for red, green, blue in pixels:
+        hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+        if lightness < limit:
+            lightness = min(lightness * brightness, 1.0)
+        out.append(colorsys.hls_to_rgb(hue, lightness, saturation))
+    return torch.from_numpy((np.array(out) * 255).round().astype(np.uint8)).reshape(picture.shape)
+
+
 def main() -> None:
     clip = source()
     tensors = {"source": last(clip)}
@@ -55,6 +92,20 @@ def main() -> None:
     ]:
         for value in values:
             tensors[f"{name}:{value}"] = last(change(clip, value))
+    tensors["grayscale"] = last(F.rgb_to_grayscale(clip, num_output_channels=3))
+    dim = (clip.to(torch.float32) * 0.4 + 50).to(torch.uint8)
+    tensors["dim"] = last(dim)
+    tensors["autocontrast"] = last(of_clip(F.autocontrast, dim))
+    tensors["equalize"] = last(of_clip(F.equalize, dim))
+    for kernel, sigma in [(5, 0.3), (5, 1.7), (9, 2.5)]:
+        tensors[f"blur:{kernel}:{sigma}"] = last(F.gaussian_blur(clip, [kernel, kernel], [sigma, sigma]))
+    tensors["affine"] = last(
+        F.affine(clip, 17.0, [5, -3], 0.8, [0.0, 0.0], interpolation=v2.InterpolationMode.BILINEAR)
+    )
+    small = clip[:1, :, 2:26, 4:36].contiguous()
+    tensors["small"] = last(small)
+    tensors |= policy(small)
+    tensors["snow"] = snow(last(small), 0.45, 2.5)
     scaled = clip.to(torch.float32) / 255
     tensors["normalized"] = last(F.normalize(scaled, MEAN, STD))
 

@@ -2,7 +2,10 @@
 
 use divan::{Bencher, counter::ItemsCount};
 use marey_clip::{Clip, Pixels, Timestamp, rng_for};
-use marey_transform::{Augment, ColorJitter, Preprocess, RandomErasing, RandomResizedCrop, Resize};
+use marey_transform::{
+    Affine, Augment, CoarseDropout, ColorJitter, Fog, GaussianBlur, GaussianNoise, Preprocess,
+    Rain, RandAugment, RandomErasing, RandomResizedCrop, Resize, Shadow, Snow, TrivialAugment,
+};
 
 fn main() {
     divan::main();
@@ -71,6 +74,100 @@ fn crop_flip_all_colours(bencher: Bencher<'_, '_>, dims: [usize; 4]) {
     };
     random(bencher, dims, &augment);
 }
+
+/// Each change by itself, with certainty, on frames that are at the model's size already.
+#[divan::bench(args = CHANGES.map(|(name, _)| name))]
+fn one_change(bencher: Bencher<'_, '_>, name: &str) {
+    let change = CHANGES.iter().find(|(known, _)| *known == name);
+    let augment = change.map(|(_, change)| change()).unwrap_or_default();
+    random(bencher, [16, 112, 112, 3], &augment);
+}
+
+type Change = (&'static str, fn() -> Augment);
+
+const CHANGES: [Change; 14] = [
+    ("none", Augment::default),
+    ("autocontrast", || Augment {
+        autocontrast: 1.0,
+        ..Augment::default()
+    }),
+    ("grayscale", || Augment {
+        grayscale: 1.0,
+        ..Augment::default()
+    }),
+    ("affine", || Augment {
+        affine: Some(Affine {
+            degrees: 10.0,
+            ..Affine::default()
+        }),
+        ..Augment::default()
+    }),
+    ("rand_augment", || Augment {
+        rand_augment: Some(RandAugment::default()),
+        ..Augment::default()
+    }),
+    ("trivial_augment", || Augment {
+        trivial_augment: Some(TrivialAugment::default()),
+        ..Augment::default()
+    }),
+    ("shadow", || Augment {
+        shadow: Some(Shadow {
+            probability: 1.0,
+            ..Shadow::default()
+        }),
+        ..Augment::default()
+    }),
+    ("rain", || Augment {
+        rain: Some(Rain {
+            probability: 1.0,
+            ..Rain::default()
+        }),
+        ..Augment::default()
+    }),
+    ("snow", || Augment {
+        snow: Some(Snow {
+            probability: 1.0,
+            ..Snow::default()
+        }),
+        ..Augment::default()
+    }),
+    ("fog", || Augment {
+        fog: Some(Fog {
+            probability: 1.0,
+            ..Fog::default()
+        }),
+        ..Augment::default()
+    }),
+    ("gaussian_blur", || Augment {
+        gaussian_blur: Some(GaussianBlur {
+            probability: 1.0,
+            ..GaussianBlur::default()
+        }),
+        ..Augment::default()
+    }),
+    ("gaussian_noise", || Augment {
+        gaussian_noise: Some(GaussianNoise {
+            probability: 1.0,
+            ..GaussianNoise::default()
+        }),
+        ..Augment::default()
+    }),
+    ("gaussian_noise_each_frame", || Augment {
+        gaussian_noise: Some(GaussianNoise {
+            probability: 1.0,
+            each_frame: true,
+            ..GaussianNoise::default()
+        }),
+        ..Augment::default()
+    }),
+    ("coarse_dropout", || Augment {
+        coarse_dropout: Some(CoarseDropout {
+            probability: 1.0,
+            ..CoarseDropout::default()
+        }),
+        ..Augment::default()
+    }),
+];
 
 fn random(bencher: Bencher<'_, '_>, dims: [usize; 4], augment: &Augment) {
     let (clip, preprocess) = (clip(dims), Preprocess::new([112, 112], Resize::ShortSide));

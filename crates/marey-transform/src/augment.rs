@@ -1,16 +1,52 @@
 //! [`Augment`]: what training changes at random about a clip, drawn once and applied to all of its frames alike.
+//!
+//! Everything but crop and flip works on the `u8` frames at the model's size, after temperatures have become light.
+
+pub(crate) mod bounds;
+
+pub(crate) mod crop;
+
+pub(crate) mod affine;
+
+pub(crate) mod policy;
+
+pub(crate) mod color;
+
+pub(crate) mod levels;
+
+pub(crate) mod weather;
+
+pub(crate) mod blur;
+
+pub(crate) mod noise;
+
+pub(crate) mod paint;
+
+pub(crate) mod change;
 
 use marey_clip::{SeededRng, Size};
 use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Preprocess, Resize, color::ColorDraw, resample::Axis};
+use crate::{Error, Preprocess, Resize, augment::change::Change, resample::Axis};
+
+pub use affine::Affine;
+pub use blur::GaussianBlur;
+pub use color::ColorJitter;
+pub use crop::RandomResizedCrop;
+pub use noise::GaussianNoise;
+pub use paint::{CoarseDropout, RandomErasing};
+pub use policy::{RandAugment, TrivialAugment};
+pub use weather::{Fog, Rain, Shadow, Snow};
+
+use crop::Crop;
 
 /// Random changes to a training clip. Nothing is changed by default.
 ///
-/// They happen in this order, each drawn as torchvision's transform of the same name draws it: crop, flip, colour,
-/// erasing.
+/// They happen in this order: crop, flip, affine, RandAugment or TrivialAugment, colour, autocontrast, greyscale, shadow,
+/// rain, snow, fog, blur, noise, dropout, erasing. Each is drawn once and changes all frames alike; only rain falls, and
+/// noise may be asked for frame by frame. Lengths are in pixels of the model's input.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
@@ -21,124 +57,58 @@ pub struct Augment {
     pub random_crop: bool,
     /// Probability of mirroring left and right, 0 to 1 (default 0). Wrong for classes that differ by direction.
     pub flip: f32,
+    /// Probability of turning the picture upside down, mirrored, 0 to 1 (default 0). Wrong for cameras that stand upright.
+    pub vertical_flip: f32,
+    /// Probability of stretching each channel of the clip to 0 to 255, 0 to 1 (default 0). As torchvision's
+    /// `RandomAutocontrast`, with the darkest and lightest value of the whole clip.
+    pub autocontrast: f32,
+    /// Probability of taking the colours away, 0 to 1 (default 0). As torchvision's `RandomGrayscale`.
+    pub grayscale: f32,
+    /// Turn, move and scale the picture (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affine: Option<Affine>,
+    /// Several changes of one magnitude from a list (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rand_augment: Option<RandAugment>,
+    /// One change of a random magnitude from a list (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trivial_augment: Option<TrivialAugment>,
     /// Change brightness, contrast, saturation and hue (default: off).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
+    /// Polygons with less light (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
+    /// Streaks that fall (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rain: Option<Rain>,
+    /// Bleach what is dark (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snow: Option<Snow>,
+    /// Light of the fog in place of the scene's, the farther the more (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fog: Option<Fog>,
+    /// Blur (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaussian_blur: Option<GaussianBlur>,
+    /// Noise (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaussian_noise: Option<GaussianNoise>,
+    /// Paint over several rectangles (default: off).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coarse_dropout: Option<CoarseDropout>,
     /// Paint over a random rectangle (default: off).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_erasing: Option<RandomErasing>,
 }
 
-/// A rectangle of random area and shape, scaled to the model's size. As torchvision's `RandomResizedCrop`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RandomResizedCrop {
-    /// Smallest and largest share of the frame's area, above 0 and up to 1 (default 0.08 to 1).
-    #[serde(default = "crop_scale")]
-    pub scale: [f32; 2],
-    /// Smallest and largest width over height of the rectangle, above 0 (default 3/4 to 4/3).
-    #[serde(default = "crop_ratio")]
-    pub ratio: [f32; 2],
-}
-
-const fn crop_scale() -> [f32; 2] {
-    [0.08, 1.0]
-}
-
-const fn crop_ratio() -> [f32; 2] {
-    [3.0 / 4.0, 4.0 / 3.0]
-}
-
-impl Default for RandomResizedCrop {
-    fn default() -> Self {
-        Self {
-            scale: crop_scale(),
-            ratio: crop_ratio(),
-        }
-    }
-}
-
-/// Random changes of colour, in random order. As torchvision's `ColorJitter`.
-///
-/// A value `x` of the first three means a factor drawn evenly from `[max(0, 1 - x), 1 + x]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ColorJitter {
-    /// Spread of the factor on every value, at least 0 (default 0: unchanged).
-    pub brightness: f32,
-    /// Spread of the factor on the distance from each frame's mean grey, at least 0 (default 0: unchanged).
-    pub contrast: f32,
-    /// Spread of the factor on the distance from each pixel's grey, at least 0 (default 0: unchanged).
-    pub saturation: f32,
-    /// Largest turn of the hue in either direction, 0 to 0.5 of the circle (default 0: unchanged).
-    pub hue: f32,
-}
-
-/// A rectangle painted over with one colour. As torchvision's `RandomErasing`, here before normalising.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RandomErasing {
-    /// Probability that a clip has a rectangle, 0 to 1 (default 0.5).
-    #[serde(default = "erase_probability")]
-    pub probability: f32,
-    /// Smallest and largest share of the frame's area, above 0 and below 1 (default 0.02 to 0.33).
-    #[serde(default = "erase_area")]
-    pub area: [f32; 2],
-    /// Smallest and largest height over width of the rectangle, above 0 (default 0.3 to 3.3).
-    #[serde(default = "erase_ratio")]
-    pub ratio: [f32; 2],
-    /// Red, green and blue of the paint, 0 to 255 (default 128 each).
-    #[serde(default = "erase_fill")]
-    pub fill: [u8; 3],
-}
-
-const fn erase_probability() -> f32 {
-    0.5
-}
-
-const fn erase_area() -> [f32; 2] {
-    [0.02, 0.33]
-}
-
-const fn erase_ratio() -> [f32; 2] {
-    [0.3, 3.3]
-}
-
-const fn erase_fill() -> [u8; 3] {
-    [128; 3]
-}
-
-impl Default for RandomErasing {
-    fn default() -> Self {
-        Self {
-            probability: erase_probability(),
-            area: erase_area(),
-            ratio: erase_ratio(),
-            fill: erase_fill(),
-        }
-    }
-}
-
-/// A rectangle of pixels, half-open on both sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rectangle {
-    pub(crate) top: usize,
-    pub(crate) left: usize,
-    pub(crate) height: usize,
-    pub(crate) width: usize,
-}
-
-/// Where the pixels of an augmented clip come from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Crop {
-    Centre,
-    /// Top left corner of the crop, in pixels of the resized frame.
-    At {
-        top: usize,
-        left: usize,
-    },
-    /// Scaled to the model's size, in pixels of the source.
-    Resized(Rectangle),
+/// What is drawn for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// `[height, width]` of the model's input.
+    pub(crate) size: [usize; 2],
+    /// Whether the source has one channel, which is copied to three.
+    pub(crate) is_grey: bool,
 }
 
 /// One draw of an [`Augment`]: the numbers for one clip.
@@ -146,8 +116,9 @@ enum Crop {
 pub(crate) struct Draw {
     crop: Crop,
     flip: bool,
-    pub(crate) color: ColorDraw,
-    pub(crate) erase: Option<(Rectangle, [u8; 3])>,
+    vertical_flip: bool,
+    /// What happens at the model's size, in order.
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Augment {
@@ -156,34 +127,39 @@ impl Augment {
     /// # Errors
     /// When a setting cannot work, or has no effect beside the others.
     pub fn validate(&self, preprocess: &Preprocess) -> Result<(), Error> {
-        let share = |key, value: f32| match (0.0..=1.0).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::config(
-                key,
-                format!("{value} is no probability, expected 0 to 1"),
-            )),
-        };
-        let range =
-            |key, [low, high]: [f32; 2], top: f32| match low > 0.0 && low <= high && high <= top {
-                true => Ok(()),
-                false => {
-                    let problem =
-                        format!("[{low}, {high}] is no range, expected 0 < low <= high <= {top}");
-                    Err(Error::config(key, problem))
-                }
-            };
-        share("augment.flip", self.flip)?;
-        if let Some(crop) = self.random_resized_crop {
-            range("augment.random_resized_crop.scale", crop.scale, 1.0)?;
-            range("augment.random_resized_crop.ratio", crop.ratio, 100.0)?;
-        }
+        bounds::share("augment.flip", self.flip)?;
+        bounds::share("augment.vertical_flip", self.vertical_flip)?;
+        bounds::share("augment.autocontrast", self.autocontrast)?;
+        bounds::share("augment.grayscale", self.grayscale)?;
+        let size = preprocess.size;
+        let checks = [
+            self.random_resized_crop.map(RandomResizedCrop::validate),
+            self.affine.map(Affine::validate),
+            self.rand_augment.map(RandAugment::validate),
+            self.trivial_augment.map(TrivialAugment::validate),
+            self.color_jitter.map(ColorJitter::validate),
+            self.shadow.map(Shadow::validate),
+            self.rain.map(|rain| rain.validate(size)),
+            self.snow.map(Snow::validate),
+            self.fog.map(Fog::validate),
+            self.gaussian_blur.map(|blur| blur.validate(size)),
+            self.gaussian_noise.map(GaussianNoise::validate),
+            self.coarse_dropout.map(CoarseDropout::validate),
+            self.random_erasing.map(RandomErasing::validate),
+        ];
+        checks
+            .into_iter()
+            .flatten()
+            .collect::<Result<(), Error>>()?;
         self.validate_random_crop(preprocess)?;
-        if let Some(erasing) = self.random_erasing {
-            share("augment.random_erasing.probability", erasing.probability)?;
-            range("augment.random_erasing.area", erasing.area, 1.0)?;
-            range("augment.random_erasing.ratio", erasing.ratio, 100.0)?;
+        if self.rand_augment.is_some() && self.trivial_augment.is_some() {
+            let problem = "is set beside augment.rand_augment, of which it is the other form: remove one of them";
+            return Err(Error::config("augment.trivial_augment", problem));
         }
-        self.color_jitter.map_or(Ok(()), |jitter| jitter.validate())
+        match preprocess.temperature {
+            Some(_) => self.validate_grey(),
+            None => Ok(()),
+        }
     }
 
     fn validate_random_crop(&self, preprocess: &Preprocess) -> Result<(), Error> {
@@ -199,8 +175,60 @@ impl Augment {
         ))
     }
 
+    /// Temperatures are grey: what changes only colours does nothing to them, and paint must not bring colours in.
+    fn validate_grey(&self) -> Result<(), Error> {
+        let jitter = self.color_jitter.unwrap_or_default();
+        let colors_only = [
+            ("augment.grayscale", self.grayscale > 0.0),
+            ("augment.color_jitter.saturation", jitter.saturation > 0.0),
+            ("augment.color_jitter.hue", jitter.hue > 0.0),
+        ];
+        if let Some(&(key, _)) = colors_only.iter().find(|(_, is_set)| *is_set) {
+            let problem = "has no effect on temperatures, which are grey: remove it";
+            return Err(Error::config(key, problem));
+        }
+        let paints = [
+            ("augment.affine.fill", self.affine.map(|affine| affine.fill)),
+            (
+                "augment.rand_augment.fill",
+                self.rand_augment.map(|policy| policy.fill),
+            ),
+            (
+                "augment.trivial_augment.fill",
+                self.trivial_augment.map(|policy| policy.fill),
+            ),
+            ("augment.rain.color", self.rain.map(|rain| rain.color)),
+            ("augment.fog.light", self.fog.map(|fog| fog.light)),
+            (
+                "augment.coarse_dropout.fill",
+                self.coarse_dropout.map(|dropout| dropout.fill),
+            ),
+            (
+                "augment.random_erasing.fill",
+                self.random_erasing.map(|erasing| erasing.fill),
+            ),
+        ];
+        for (key, paint) in paints {
+            if let Some([red, green, blue]) = paint
+                && !(red == green && green == blue)
+            {
+                let problem = format!(
+                    "[{red}, {green}, {blue}] is a colour, and temperatures are grey: give three equal values"
+                );
+                return Err(Error::config(key, problem));
+            }
+        }
+        Ok(())
+    }
+
     /// The numbers for one clip of frames of size `from`.
-    pub(crate) fn draw(&self, preprocess: &Preprocess, from: Size, rng: &mut SeededRng) -> Draw {
+    pub(crate) fn draw(
+        &self,
+        preprocess: &Preprocess,
+        from: Size,
+        is_grey: bool,
+        rng: &mut SeededRng,
+    ) -> Draw {
         let crop = if let Some(crop) = self.random_resized_crop {
             Crop::Resized(crop.draw(from, rng))
         } else if self.random_crop {
@@ -213,20 +241,72 @@ impl Augment {
         } else {
             Crop::Centre
         };
-        let flip = self.flip > 0.0 && rng.random::<f32>() < self.flip;
-        let color = self
-            .color_jitter
-            .map(|jitter| jitter.draw(rng))
-            .unwrap_or_default();
-        let erase = self
-            .random_erasing
-            .and_then(|erasing| erasing.draw(preprocess.size, rng));
+        let target = Target {
+            size: preprocess.size,
+            is_grey,
+        };
         Draw {
             crop,
-            flip,
-            color,
-            erase,
+            flip: happens(self.flip, rng),
+            vertical_flip: happens(self.vertical_flip, rng),
+            changes: self.draw_changes(target, rng),
         }
+    }
+
+    /// What happens at the model's size. What is off draws nothing, so it does not move what comes after it.
+    fn draw_changes(&self, target: Target, rng: &mut SeededRng) -> Vec<Change> {
+        let size = target.size;
+        let mut changes = Vec::new();
+        changes.extend(
+            self.affine
+                .and_then(|it| it.draw(size, rng))
+                .map(Change::Warp),
+        );
+        changes.extend(
+            self.rand_augment
+                .map(|it| it.draw(size, rng))
+                .unwrap_or_default(),
+        );
+        changes.extend(self.trivial_augment.and_then(|it| it.draw(size, rng)));
+        let colors = self.color_jitter.map(|it| it.draw(rng)).unwrap_or_default();
+        changes.extend(colors.into_iter().map(Change::Color));
+        changes.extend(happens(self.autocontrast, rng).then_some(Change::AutoContrast));
+        changes.extend(happens(self.grayscale, rng).then_some(Change::Grayscale));
+        changes.extend(
+            self.shadow
+                .and_then(|it| it.draw(size, rng))
+                .map(Change::Shadow),
+        );
+        changes.extend(
+            self.rain
+                .and_then(|it| it.draw(size, rng))
+                .map(Change::Rain),
+        );
+        changes.extend(self.snow.and_then(|it| it.draw(rng)).map(Change::Snow));
+        changes.extend(self.fog.and_then(|it| it.draw(size, rng)).map(Change::Fog));
+        changes.extend(
+            self.gaussian_blur
+                .and_then(|it| it.draw(rng))
+                .map(Change::Blur),
+        );
+        changes.extend(
+            self.gaussian_noise
+                .and_then(|it| it.draw(target, rng))
+                .map(Change::Noise),
+        );
+        if let Some(dropout) = self.coarse_dropout {
+            let holes = dropout.draw(size, rng).unwrap_or_default();
+            changes.extend(
+                holes
+                    .into_iter()
+                    .map(|hole| Change::Paint(hole, dropout.fill)),
+            );
+        }
+        if let Some(erasing) = self.random_erasing {
+            let drawn = erasing.draw(size, rng);
+            changes.extend(drawn.map(|rectangle| Change::Paint(rectangle, erasing.fill)));
+        }
+        changes
     }
 }
 
@@ -248,81 +328,12 @@ impl Draw {
                 Axis::part(crop.left, crop.width, width),
             ],
         };
+        let mirrored =
+            |axis: Axis, is_mirrored: bool| if is_mirrored { axis.mirrored() } else { axis };
         [
-            rows,
-            if self.flip {
-                columns.mirrored()
-            } else {
-                columns
-            },
+            mirrored(rows, self.vertical_flip),
+            mirrored(columns, self.flip),
         ]
-    }
-}
-
-impl RandomResizedCrop {
-    /// Torchvision's `RandomResizedCrop.get_params`: ten tries, then the largest crop in the middle that has an
-    /// allowed shape.
-    fn draw(self, from: Size, rng: &mut SeededRng) -> Rectangle {
-        let (frame_height, frame_width) = (from.height as f64, from.width as f64);
-        for _ in 0..10 {
-            let area = frame_height * frame_width * uniform(self.scale, rng);
-            let ratio = uniform(self.ratio.map(f32::ln), rng).exp();
-            let width = (area * ratio).sqrt().round() as usize;
-            let height = (area / ratio).sqrt().round() as usize;
-            if (1..=from.width).contains(&width) && (1..=from.height).contains(&height) {
-                return Rectangle {
-                    top: rng.random_range(0..=from.height - height),
-                    left: rng.random_range(0..=from.width - width),
-                    height,
-                    width,
-                };
-            }
-        }
-        let ratio = frame_width / frame_height;
-        let [low, high] = self.ratio.map(f64::from);
-        let (height, width) = if ratio < low {
-            ((frame_width / low).round() as usize, from.width)
-        } else if ratio > high {
-            (from.height, (frame_height * high).round() as usize)
-        } else {
-            (from.height, from.width)
-        };
-        let (height, width) = (height.clamp(1, from.height), width.clamp(1, from.width));
-        Rectangle {
-            top: (from.height - height) / 2,
-            left: (from.width - width) / 2,
-            height,
-            width,
-        }
-    }
-}
-
-impl RandomErasing {
-    /// Torchvision's `RandomErasing.get_params`: ten tries, then nothing.
-    fn draw(
-        self,
-        [frame_height, frame_width]: [usize; 2],
-        rng: &mut SeededRng,
-    ) -> Option<(Rectangle, [u8; 3])> {
-        if rng.random::<f32>() >= self.probability {
-            return None;
-        }
-        for _ in 0..10 {
-            let area = (frame_height * frame_width) as f64 * uniform(self.area, rng);
-            let ratio = uniform(self.ratio.map(f32::ln), rng).exp();
-            let height = (area * ratio).sqrt().round() as usize;
-            let width = (area / ratio).sqrt().round() as usize;
-            if (1..frame_height).contains(&height) && (1..frame_width).contains(&width) {
-                let rectangle = Rectangle {
-                    top: rng.random_range(0..=frame_height - height),
-                    left: rng.random_range(0..=frame_width - width),
-                    height,
-                    width,
-                };
-                return Some((rectangle, self.fill));
-            }
-        }
-        None
     }
 }
 
@@ -332,142 +343,10 @@ pub(crate) fn uniform([low, high]: [f32; 2], rng: &mut SeededRng) -> f64 {
     low + (high - low) * rng.random::<f64>()
 }
 
-#[cfg(test)]
-mod tests {
-    use marey_clip::rng_for;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn check_refused(augment: &Augment, resize: Resize, message: &str) {
-        let error = augment
-            .validate(&Preprocess::new([8, 8], resize))
-            .expect_err(message);
-        assert_eq!(error.to_string(), message);
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_refused() {
-        let none = Augment::default();
-        assert_eq!(
-            none.validate(&Preprocess::new([8, 8], Resize::Stretch)),
-            Ok(())
-        );
-        check_refused(
-            &Augment {
-                flip: 1.5,
-                ..none.clone()
-            },
-            Resize::Stretch,
-            "augment.flip: 1.5 is no probability, expected 0 to 1",
-        );
-        check_refused(
-            &Augment {
-                random_crop: true,
-                ..none.clone()
-            },
-            Resize::Stretch,
-            "augment.random_crop: has no effect with preprocess.resize = \"stretch\", which has no crop: remove it",
-        );
-        let crop = RandomResizedCrop {
-            scale: [0.5, 0.1],
-            ..RandomResizedCrop::default()
-        };
-        check_refused(
-            &Augment {
-                random_resized_crop: Some(crop),
-                ..none.clone()
-            },
-            Resize::Stretch,
-            "augment.random_resized_crop.scale: [0.5, 0.1] is no range, expected 0 < low <= high <= 1",
-        );
-        check_refused(
-            &Augment {
-                random_crop: true,
-                random_resized_crop: Some(RandomResizedCrop::default()),
-                ..none.clone()
-            },
-            Resize::ShortSide,
-            "augment.random_crop: has no effect beside augment.random_resized_crop: remove it",
-        );
-        check_refused(
-            &Augment {
-                color_jitter: Some(ColorJitter::default()),
-                ..none.clone()
-            },
-            Resize::Stretch,
-            "augment.color_jitter: has no effect with every value at 0: remove it, or set one",
-        );
-        let jitter = ColorJitter {
-            hue: 0.6,
-            ..ColorJitter::default()
-        };
-        check_refused(
-            &Augment {
-                color_jitter: Some(jitter),
-                ..none
-            },
-            Resize::Stretch,
-            "augment.color_jitter.hue: 0.6 is outside 0 to 0.5",
-        );
-    }
-
-    #[test]
-    fn probabilities_are_met() {
-        let augment = Augment {
-            flip: 0.3,
-            random_erasing: Some(RandomErasing {
-                probability: 0.25,
-                ..RandomErasing::default()
-            }),
-            ..Augment::default()
-        };
-        let preprocess = Preprocess::new([32, 32], Resize::Stretch);
-        let from = Size {
-            height: 32,
-            width: 32,
-        };
-        let draws: Vec<Draw> = (0..4000)
-            .map(|i| augment.draw(&preprocess, from, &mut rng_for(1, 0, i, 0)))
-            .collect();
-        // Five standard deviations of 4000 draws are below 0.04.
-        let share = |count: usize| count as f32 / 4000.0;
-        assert!((share(draws.iter().filter(|draw| draw.flip).count()) - 0.3).abs() < 0.04);
-        assert!(
-            (share(draws.iter().filter(|draw| draw.erase.is_some()).count()) - 0.25).abs() < 0.04
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn a_drawn_crop_lies_in_the_frame_and_keeps_to_its_ranges(
-            size in (1usize..300, 1usize..300),
-            seed: u64,
-        ) {
-            let from = Size { height: size.0, width: size.1 };
-            let crop = RandomResizedCrop { scale: [0.25, 0.75], ratio: [0.8, 1.25] };
-            let drawn = crop.draw(from, &mut rng_for(seed, 0, 0, 0));
-            prop_assert!(drawn.height >= 1 && drawn.top + drawn.height <= from.height);
-            prop_assert!(drawn.width >= 1 && drawn.left + drawn.width <= from.width);
-            if size.0.min(size.1) > 100 && size.0.max(size.1) < 120 {
-                // A nearly square frame never needs the fallback; rounding moves a side by half a pixel.
-                let area = (drawn.height * drawn.width) as f32 / (size.0 * size.1) as f32;
-                prop_assert!((0.24..0.77).contains(&area), "{}", area);
-                let ratio = drawn.width as f32 / drawn.height as f32;
-                prop_assert!((0.78..1.28).contains(&ratio), "{}", ratio);
-            }
-        }
-
-        #[test]
-        fn an_erased_rectangle_lies_in_the_frame(size in (1usize..100, 1usize..100), seed: u64) {
-            let erasing = RandomErasing { probability: 1.0, ..RandomErasing::default() };
-            if let Some((drawn, _)) = erasing.draw([size.0, size.1], &mut rng_for(seed, 0, 0, 0)) {
-                prop_assert!(drawn.top + drawn.height <= size.0 && drawn.left + drawn.width <= size.1);
-                let mut frame = vec![0; size.0 * size.1 * 3];
-                crate::erase::fill(&mut frame, size.1, drawn, [9; 3]);
-                let painted = frame.iter().filter(|&&value| value == 9).count();
-                prop_assert_eq!(painted, 3 * drawn.height * drawn.width);
-            }
-        }
-    }
+/// Whether something of this probability happens; nothing is drawn for what never does.
+fn happens(probability: f32, rng: &mut SeededRng) -> bool {
+    probability > 0.0 && rng.random::<f32>() < probability
 }
+
+#[cfg(test)]
+mod tests;

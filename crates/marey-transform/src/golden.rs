@@ -6,7 +6,14 @@ use safetensors::SafeTensors;
 
 use crate::{
     Preprocess, Resize,
-    color::{ColorDraw, Step},
+    augment::{
+        affine::{Motion, Warp},
+        blur::Kernel,
+        change::{Canvas, Change, until_whole_clip},
+        color::Step,
+        policy::{Op, Space},
+        weather::SnowTable,
+    },
     resample::{Axis, Resampler},
 };
 
@@ -107,11 +114,89 @@ fn colours() {
         ("hue:0.1", Step::Hue(0.1)),
     ] {
         let mut ours = bytes(&source).to_vec();
-        let draw = ColorDraw { steps: vec![step] };
         ours.chunks_exact_mut(bytes(&source).len() / source.dims()[0])
-            .for_each(|f| draw.apply(f));
+            .for_each(|frame| step.apply(frame));
         check(name, &ours, COLOR_LEVELS);
     }
+}
+
+/// Makes `changes` to the tensor `from`, and compares what comes out with the tensor `name`.
+fn check_changes(from: &str, name: &str, changes: &[Change], levels: u8) {
+    let clip = clip(from);
+    let [_, height, width, _] = clip.dims();
+    let mut ours = bytes(&clip).to_vec();
+    let mut canvas = Canvas::new([height, width]);
+    let (frame_by_frame, later) = until_whole_clip(changes);
+    for (idx, frame) in ours.chunks_exact_mut(height * width * 3).enumerate() {
+        canvas.apply(frame_by_frame, idx, frame);
+    }
+    canvas.finish(later, &mut ours);
+    check(name, &ours, levels);
+}
+
+#[test]
+fn levels_of_the_whole_clip() {
+    check_changes("source", "grayscale", &[Change::Grayscale], 1);
+    check_changes("dim", "autocontrast", &[Change::AutoContrast], 0);
+    check_changes("dim", "equalize", &[Change::Equalize], 0);
+}
+
+#[test]
+fn blurs() {
+    for (name, side, sigma) in [
+        ("blur:5:0.3", 5, 0.3),
+        ("blur:5:1.7", 5, 1.7),
+        ("blur:9:2.5", 9, 2.5),
+    ] {
+        let blur = Change::Blur(Kernel::gaussian(side, sigma));
+        check_changes("source", name, &[blur], RESIZE_LEVELS);
+    }
+}
+
+#[test]
+fn affine_maps() {
+    let [_, height, width, _] = clip("source").dims();
+    let motion = Motion {
+        degrees: 17.0,
+        translate: [5.0, -3.0],
+        scale: 0.8,
+        ..Motion::default()
+    };
+    let warp = Change::Warp(Warp::new(motion, [height, width], [0; 3]));
+    check_changes("source", "affine", &[warp], RESIZE_LEVELS);
+}
+
+#[test]
+fn every_entry_of_both_policies() {
+    let [_, height, width, _] = clip("small").dims();
+    let spaces = [
+        (
+            "rand",
+            Space::rand_augment([height, width], [0; 3]),
+            19,
+            -1.0,
+        ),
+        (
+            "trivial",
+            Space::trivial_augment([height, width], [0; 3]),
+            11,
+            1.0,
+        ),
+    ];
+    for (name, space, step, sign) in spaces {
+        for op in Op::ALL {
+            let sign = if op.is_signed() { sign } else { 1.0 };
+            let change = space.change(op, sign * f64::from(step) / 30.0);
+            let changes: Vec<Change> = change.into_iter().collect();
+            check_changes("small", &format!("{name}:{op:?}"), &changes, COLOR_LEVELS);
+        }
+    }
+}
+
+#[test]
+fn lying_snow() {
+    let snow = Change::Snow(SnowTable::new(0.45, 2.5));
+    check_changes("small", "snow", &[snow], 1);
 }
 
 #[test]

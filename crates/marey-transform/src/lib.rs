@@ -28,17 +28,16 @@ mod resample;
 
 mod simd;
 
-mod color;
-
-mod erase;
-
 mod input;
 
 mod source;
 
 mod error;
 
-pub use augment::{Augment, ColorJitter, RandomErasing, RandomResizedCrop};
+pub use augment::{
+    Affine, Augment, CoarseDropout, ColorJitter, Fog, GaussianBlur, GaussianNoise, Rain,
+    RandAugment, RandomErasing, RandomResizedCrop, Shadow, Snow, TrivialAugment,
+};
 pub use error::Error;
 pub use preprocess::{Preprocess, Resize};
 

@@ -155,7 +155,7 @@ impl Preprocess {
         rng: &mut SeededRng,
     ) -> Result<Clip, Error> {
         let source = self.source(clip)?;
-        let draw = augment.draw(self, clip.size(), rng);
+        let draw = augment.draw(self, clip.size(), source.is_grey(), rng);
         let axes = draw.axes(self, clip.size());
         Ok(source.resample(axes, Some(&draw), clip))
     }
@@ -404,6 +404,7 @@ mod tests {
             flip: 0.5,
             color_jitter: Some(jitter),
             random_erasing: Some(RandomErasing::default()),
+            ..Augment::default()
         }
     }
 
@@ -474,6 +475,8 @@ mod tests {
             let clip = noise([1, 23, 31, 3]);
             let augment = Augment { flip: 1.0, ..Augment::default() };
             let mirrored = preprocess.spatial_random(&clip, &augment, &mut rng_for(0, 0, 0, 0))?;
+            let augment = Augment { vertical_flip: 1.0, ..Augment::default() };
+            let upside_down = preprocess.spatial_random(&clip, &augment, &mut rng_for(0, 0, 0, 0))?;
             let plain = preprocess.spatial(&clip)?;
             let rows = |clip: &Clip| match clip.pixels() {
                 Pixels::U8(values) => values.clone(),
@@ -483,6 +486,10 @@ mod tests {
             for (a, b) in rows(&mirrored).chunks_exact(width * 3).zip(rows(&plain).chunks_exact(width * 3)) {
                 let back: Vec<u8> = b.chunks_exact(3).rev().flatten().copied().collect();
                 prop_assert_eq!(a, &back[..]);
+            }
+            let (a, b) = (rows(&upside_down), rows(&plain));
+            for (a, b) in a.chunks_exact(width * 3).zip(b.chunks_exact(width * 3).rev()) {
+                prop_assert_eq!(a, b);
             }
         }
 

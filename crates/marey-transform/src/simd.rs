@@ -160,3 +160,51 @@ impl<O: Narrow, const C: usize, const L: usize> NullaryFnOnce for BlendColumns<'
         }
     }
 }
+
+/// One row of RGB values from `line`, which is longer by a tap less than there are weights: each output is the weighted
+/// sum of the pixels from its own on.
+pub(crate) struct BlendShifted<'a> {
+    pub(crate) line: &'a [u16],
+    /// One weight a tap, in 65536ths.
+    pub(crate) weights: &'a [u16],
+    /// See [`Table::lost`].
+    pub(crate) lost: u16,
+    pub(crate) out: &'a mut [u8],
+}
+
+impl BlendShifted<'_> {
+    pub(crate) fn run(self) {
+        Arch::new().dispatch(self);
+    }
+}
+
+impl NullaryFnOnce for BlendShifted<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let mut start = 0;
+        while start + BLOCK <= self.out.len() {
+            let mut sums = [0u16; BLOCK];
+            for (tap, &weight) in self.weights.iter().enumerate() {
+                let values: &[u16; BLOCK] = self.line[start + 3 * tap..][..BLOCK]
+                    .try_into()
+                    .expect("a slice of one block");
+                for lane in 0..BLOCK {
+                    sums[lane] = sums[lane].wrapping_add(product(values[lane], weight));
+                }
+            }
+            for (out, &sum) in self.out[start..start + BLOCK].iter_mut().zip(&sums) {
+                *out = u8::narrow(sum, self.lost);
+            }
+            start += BLOCK;
+        }
+        for idx in start..self.out.len() {
+            let mut sum = 0u16;
+            for (tap, &weight) in self.weights.iter().enumerate() {
+                sum = sum.wrapping_add(product(self.line[idx + 3 * tap], weight));
+            }
+            self.out[idx] = u8::narrow(sum, self.lost);
+        }
+    }
+}

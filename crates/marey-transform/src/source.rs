@@ -6,8 +6,10 @@ use marey_clip::{Clip, Pixels};
 
 use crate::{
     Error, Preprocess,
-    augment::Draw,
-    erase,
+    augment::{
+        Draw,
+        change::{Canvas, until_whole_clip},
+    },
     resample::{Axis, Resampler},
 };
 
@@ -44,22 +46,29 @@ impl Preprocess {
 }
 
 impl Source<'_> {
-    /// The clip at the size that `axes` give, three channels, with colour and erasing where something was drawn.
+    /// Whether the source has one channel.
+    pub(crate) const fn is_grey(&self) -> bool {
+        self.channels == 1
+    }
+
+    /// The clip at the size that `axes` give, three channels, with what was drawn for it.
+    ///
+    /// Changes are made to a frame while it is in the cache; from the first that needs the whole clip on, in a pass of
+    /// their own. Grey stays grey under every change but coloured paint, so it needs no case of its own.
     pub(crate) fn resample(&self, axes: [Axis; 2], draw: Option<&Draw>, clip: &Clip) -> Clip {
         let [height, width] = [axes[0].len(), axes[1].len()];
         let mut resampler = Resampler::new(axes, clip.size(), self.channels);
+        let mut canvas = Canvas::new([height, width]);
+        let changes = draw.map_or(&[][..], |draw| &draw.changes);
+        let (frame_by_frame, later) = until_whole_clip(changes);
         let frame_len = height * width * 3;
         let mut out = vec![0; clip.dims()[0] * frame_len];
-        for (frame, out) in self.frames(clip).zip(out.chunks_exact_mut(frame_len)) {
+        let frames = self.frames(clip).zip(out.chunks_exact_mut(frame_len));
+        for (idx, (frame, out)) in frames.enumerate() {
             resampler.frame_rgb(frame, out);
-            if let Some(draw) = draw {
-                // Grey stays grey under every change of colour, so it needs no case of its own.
-                draw.color.apply(out);
-                if let Some((rectangle, fill)) = draw.erase {
-                    erase::fill(out, width, rectangle, fill);
-                }
-            }
+            canvas.apply(frame_by_frame, idx, out);
         }
+        canvas.finish(later, &mut out);
         let dims = [clip.dims()[0], height, width, 3];
         Clip::new(dims, Pixels::U8(out), clip.timestamps().to_vec())
     }

@@ -4,8 +4,26 @@
 use marey_clip::SeededRng;
 use pulp::{Arch, NullaryFnOnce};
 use rand::seq::SliceRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::{ColorJitter, Error, augment::uniform};
+use crate::{Error, augment::uniform};
+
+/// Random changes of colour, in random order. As torchvision's `ColorJitter`.
+///
+/// A value `x` of the first three means a factor drawn evenly from `[max(0, 1 - x), 1 + x]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ColorJitter {
+    /// Spread of the factor on every value, at least 0 (default 0: unchanged).
+    pub brightness: f32,
+    /// Spread of the factor on the distance from each frame's mean grey, at least 0 (default 0: unchanged).
+    pub contrast: f32,
+    /// Spread of the factor on the distance from each pixel's grey, at least 0 (default 0: unchanged).
+    pub saturation: f32,
+    /// Largest turn of the hue in either direction, 0 to 0.5 of the circle (default 0: unchanged).
+    pub hue: f32,
+}
 
 /// One change of colour with its number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,12 +36,6 @@ pub(crate) enum Step {
     Saturation(f32),
     /// Turn of the hue, in turns of the whole circle.
     Hue(f32),
-}
-
-/// The changes of one clip, in order.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct ColorDraw {
-    pub(crate) steps: Vec<Step>,
 }
 
 impl ColorJitter {
@@ -47,8 +59,8 @@ impl ColorJitter {
         Ok(())
     }
 
-    /// The numbers for one clip.
-    pub(crate) fn draw(self, rng: &mut SeededRng) -> ColorDraw {
+    /// The changes of one clip, in order.
+    pub(crate) fn draw(self, rng: &mut SeededRng) -> Vec<Step> {
         let mut factor = |spread: f32| uniform([(1.0 - spread).max(0.0), 1.0 + spread], rng) as f32;
         let mut steps = vec![
             Step::Brightness(factor(self.brightness)),
@@ -63,17 +75,14 @@ impl ColorJitter {
             }
             Step::Hue(turn) => turn != 0.0,
         });
-        ColorDraw { steps }
+        steps
     }
 }
 
-impl ColorDraw {
+impl Step {
     /// Changes one RGB frame.
-    pub(crate) fn apply(&self, frame: &mut [u8]) {
-        let arch = Arch::new();
-        for &step in &self.steps {
-            arch.dispatch(Apply { step, frame });
-        }
+    pub(crate) fn apply(self, frame: &mut [u8]) {
+        Arch::new().dispatch(Apply { step: self, frame });
     }
 }
 
@@ -113,7 +122,7 @@ fn scale(frame: &mut [u8], factor: f32, offset: f32) {
 }
 
 /// Weights of ITU-R BT.601 luma in 65536ths, as torchvision's `rgb_to_grayscale`.
-const LUMA: [u32; 3] = [19_589, 38_470, 7_471];
+pub(crate) const LUMA: [u32; 3] = [19_589, 38_470, 7_471];
 
 /// The mean over the frame of each pixel's grey.
 #[inline(always)]
