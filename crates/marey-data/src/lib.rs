@@ -45,6 +45,8 @@ mod manifest_writer;
 
 mod loader;
 
+mod sampler;
+
 mod packed;
 
 mod scoring;
@@ -74,6 +76,7 @@ pub use loader::{Batch, Batches, Frames, Loader, LoaderConfig, Order, Skipped};
 pub use manifest_writer::write_manifest;
 pub use nearest::nearest_labels;
 pub use packed::{PackConfig, PackProgress, PackReport, PackedStore, pack};
+pub use sampler::{Drawn, Sampler, SamplerConfig, WeightBy};
 pub use scoring::score_views;
 pub use split::{
     BLOCK_COLUMN, Fold, Gap, SplitShares, TimeSplit, fold_of_groups, k_folds, leave_one_group_out,

@@ -13,10 +13,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use marey_clip::{Sampling, rng_for};
+use marey_clip::Sampling;
 use marey_media::OpenOptions;
 use marey_transform::{Augment, Preprocess};
-use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +27,7 @@ use crate::{
         batches::Plan,
         clips::{Clips, Job},
     },
+    sampler,
 };
 
 /// How batches are made.
@@ -92,9 +92,6 @@ pub struct Skipped {
     /// What the reader said.
     pub reason: String,
 }
-
-/// Keeps the draws for the order apart from all others of the same seed.
-const PURPOSE_ORDER: u64 = 0x4F52_4445;
 
 /// Reads clips of a data set as batches.
 #[derive(Debug)]
@@ -198,9 +195,7 @@ impl Loader {
             Order::Sequential => self.indices.clone(),
             Order::Given(order) => order.to_vec(),
             Order::Shuffled => {
-                let mut order = self.indices.clone();
-                order.shuffle(&mut rng_for(self.config.seed, epoch, 0, PURPOSE_ORDER));
-                order
+                sampler::shuffled(&self.indices, &mut sampler::rng(self.config.seed, epoch))
             }
         };
         let mut times = vec![0; self.clips.dataset.items.len()];

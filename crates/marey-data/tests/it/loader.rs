@@ -3,9 +3,14 @@
 use std::{path::PathBuf, sync::Arc};
 
 use marey_clip::{ClassList, Sampling, Span, Timestamp};
-use marey_data::{Batch, Dataset, Frames, Item, Loader, LoaderConfig, Order, Split, Unreadable};
+use marey_data::{
+    Batch, Dataset, Frames, Item, Loader, LoaderConfig, Order, SamplerConfig, Split, Unreadable,
+};
 use marey_media::OpenOptions;
-use marey_transform::{Augment, Preprocess, RandomResizedCrop, Resize};
+use marey_transform::{
+    Affine, Augment, CoarseDropout, ColorJitter, Fog, GaussianBlur, GaussianNoise, Preprocess,
+    Rain, RandAugment, RandomErasing, RandomResizedCrop, Resize, Shadow, Snow,
+};
 
 use crate::fixtures::{ARRAY_FPS, array, folder, write};
 
@@ -93,6 +98,79 @@ fn any_number_of_workers_gives_the_same_batches() {
         alone,
         "another epoch differs"
     );
+}
+
+/// Everything that training can change about a clip.
+fn all_changes() -> Augment {
+    Augment {
+        autocontrast: 0.5,
+        grayscale: 0.5,
+        affine: Some(Affine {
+            degrees: 10.0,
+            ..Affine::default()
+        }),
+        rand_augment: Some(RandAugment::default()),
+        color_jitter: Some(ColorJitter {
+            brightness: 0.3,
+            contrast: 0.3,
+            saturation: 0.3,
+            hue: 0.1,
+        }),
+        shadow: Some(Shadow::default()),
+        rain: Some(Rain {
+            blur: 3,
+            ..Rain::default()
+        }),
+        snow: Some(Snow::default()),
+        fog: Some(Fog::default()),
+        gaussian_blur: Some(GaussianBlur::default()),
+        gaussian_noise: Some(GaussianNoise {
+            each_frame: true,
+            ..GaussianNoise::default()
+        }),
+        coarse_dropout: Some(CoarseDropout::default()),
+        random_erasing: Some(RandomErasing::default()),
+        ..augment()
+    }
+}
+
+#[test]
+fn an_augmented_clip_depends_on_seed_epoch_and_item_only() {
+    let dir = folder();
+    let dataset = Arc::new(dataset(dir.path(), 8));
+    let clips = |workers, order: &[usize], epoch| {
+        let loader = loader(&dataset, config(workers));
+        let batches = loader.train_epoch(epoch, &all_changes(), Order::Given(order), 0);
+        let batches: Vec<Batch> = batches.collect::<Result<_, _>>().expect("readable arrays");
+        let mut clips: Vec<(usize, Vec<u8>)> = Vec::new();
+        for batch in batches {
+            let pixels = batch.pixels.chunks_exact(4 * 4 * 5 * 3).map(<[u8]>::to_vec);
+            clips.extend(batch.items.iter().copied().zip(pixels));
+        }
+        clips.sort();
+        clips
+    };
+    let forward = clips(0, &[0, 1, 2, 3, 4, 5, 6, 7], 3);
+    assert_eq!(clips(3, &[6, 2, 7, 0, 5, 3, 1, 4], 3), forward);
+    let other = clips(3, &[0, 1, 2, 3, 4, 5, 6, 7], 4);
+    let same = forward.iter().zip(&other).filter(|(a, b)| a == b).count();
+    assert!(same < 2, "{same} of 8 clips are the same in another epoch");
+}
+
+#[test]
+fn a_sampler_that_shuffles_is_the_loader_that_shuffles() {
+    let dir = folder();
+    let dataset = Arc::new(dataset(dir.path(), 10));
+    let loader = loader(&dataset, config(1));
+    let sampler = SamplerConfig::Shuffled {}
+        .init(&dataset, loader.indices(), 5)
+        .expect("valid");
+    let order = sampler.epoch(2);
+    let given: Vec<Batch> = loader
+        .train_epoch(2, &augment(), Order::Given(&order), 0)
+        .collect::<Result<_, _>>()
+        .expect("readable arrays");
+    assert_eq!(given, epoch(&loader, 2, 0));
 }
 
 #[test]
