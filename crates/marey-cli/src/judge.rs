@@ -66,6 +66,9 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
     report.findings = prepared.findings.iter().map(finding).collect();
     if let Some(run) = evaluated.run {
         report.curves = curves(run)?;
+        report
+            .findings
+            .extend(recipe.warnings().into_iter().map(warning));
     }
     let mut facts = vec![("model".to_owned(), recipe.model.arch.name().to_owned())];
     let mut kernels = evaluated.chosen.kernels(Precision::F32);
@@ -112,6 +115,16 @@ fn finding(found: &data::Finding) -> Finding {
         sentence: found.sentence.clone(),
         items: found.items.clone(),
         command: (!found.mend.is_empty()).then(|| found.mend.clone()),
+    }
+}
+
+/// A warning about the recipe, as the report shows it.
+fn warning(sentence: String) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        sentence,
+        items: Vec::new(),
+        command: None,
     }
 }
 

@@ -7,12 +7,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use marey::{
     clip::Sampling,
     data::{
         AuditConfig, DataConfig, Dataset, Depth, Finding, Frames, Loader, LoaderConfig,
-        PackedStore, Split, SplitBy, Unreadable,
+        PackedStore, Sampler, SamplerConfig, Split, SplitBy, Unreadable,
     },
     eval::{Report, Scored, compare},
     infer::{Judged, Predictor, Task, judge},
@@ -105,8 +105,48 @@ pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
         "no item is in the training split: check data.split in the recipe"
     );
     recipe.check_data(&data.dataset)?;
+    sampler(recipe, &data.dataset)?;
     read_one_clip(recipe, &data.dataset, &data.frames)?;
+    for warning in recipe.warnings() {
+        output::note(format!("warning: {warning}"));
+    }
     Ok(data)
+}
+
+/// What draws the training items of `recipe`.
+fn sampler(recipe: &Recipe, dataset: &Dataset) -> Result<Sampler> {
+    let indices = dataset.indices(Split::Train);
+    let sampler = recipe
+        .train
+        .sampler
+        .init(dataset, &indices, recipe.train.seed);
+    sampler.map_err(|message| anyhow!(message))
+}
+
+/// What the last epoch drew, for the report, where that is not every item once.
+fn drawn(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    progress: &Progress,
+) -> Result<Option<(String, String)>> {
+    let Some(last) = progress.epochs_done.checked_sub(1) else {
+        return Ok(None);
+    };
+    if recipe.train.sampler == SamplerConfig::default() {
+        return Ok(None);
+    }
+    let sampler = sampler(recipe, dataset)?;
+    let drawn = sampler.drawn(&sampler.epoch(last as u64));
+    let per_class = dataset.classes.names().iter().zip(&drawn.per_class);
+    let per_class: Vec<String> = per_class
+        .map(|(name, num)| format!("{num} {name}"))
+        .collect();
+    let fact = format!(
+        "{} in the last epoch, from {} different items",
+        per_class.join(", "),
+        drawn.distinct
+    );
+    Ok(Some(("training draws".to_owned(), fact)))
 }
 
 /// Reads a clip of the first training item, so that settings that do not fit the data, or a store of other data, are found
@@ -387,6 +427,10 @@ pub(crate) fn train_and_report(
         .origin
         .facts
         .extend(averaged_weights(recipe, &finished.trained.progress));
+    report
+        .origin
+        .facts
+        .extend(drawn(recipe, &data.dataset, &finished.trained.progress)?);
     if finished.trained.select == Select::Best {
         report.chosen_epoch = finished.trained.best.map(|best| best.epoch as f64);
     }

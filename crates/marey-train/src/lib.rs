@@ -38,6 +38,10 @@ mod loss;
 
 mod anomaly;
 
+mod mix;
+
+mod balance;
+
 mod precision;
 
 mod update;
@@ -66,6 +70,7 @@ pub use average::{EmaConfig, SwaConfig};
 pub use checkpoint::Progress;
 pub use error::Error;
 pub use loss::{ClassWeights, FocalPt, Loss, LossConfig, LossKind, one_hot};
+pub use mix::MixConfig;
 pub use monitor::{Best, ClassFigure, Monitor, Watch};
 pub use noise::{LayerTime, NoiseConfig, NoiseStep, NoiseTrainer, StepParts};
 pub use observer::{Event, Observer, Silent};

@@ -12,7 +12,7 @@ mod text;
 use std::{fs, path::Path};
 
 use marey_clip::Sampling;
-use marey_data::DataConfig;
+use marey_data::{DataConfig, SamplerConfig};
 use marey_kernel::SumOrder;
 use marey_model::{ModelConfig, Task};
 use marey_transform::{Augment, Preprocess};
@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use self::text::{apply_override, with_nearest_key};
 use crate::{
-    EmaConfig, Error, LossConfig, Monitor, OptimizerSection, Precision, ScheduleConfig, SwaConfig,
+    EmaConfig, Error, LossConfig, MixConfig, Monitor, OptimizerSection, Precision, ScheduleConfig,
+    SwaConfig,
 };
 
 /// A full run configuration.
@@ -119,6 +120,12 @@ pub struct TrainConfig {
     /// Optimiser steps between two lines of `metrics.jsonl` (default 1).
     #[serde(default = "one")]
     pub log_steps: usize,
+    /// Which training items an epoch draws (default `shuffled`: every item once).
+    #[serde(default)]
+    pub sampler: SamplerConfig,
+    /// Mixup and CutMix (default: off).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<MixConfig>,
 }
 
 impl TrainConfig {
@@ -290,6 +297,10 @@ impl Recipe {
         }
         self.check_choice()?;
         self.task.validate()?;
+        train.sampler.validate()?;
+        if let Some(mix) = train.mix {
+            mix.validate(train.batch)?;
+        }
         self.sampling
             .validate()
             .map_err(|error| error.to_string())?;
@@ -469,6 +480,28 @@ mod tests {
             ),
             (SMALL, &["sampling.step=2"], "sampling.step has no effect"),
             (SMALL, &["augment.random_crop=true"], "random_crop"),
+            (
+                SMALL,
+                &["sampling.jitter=3"],
+                "sampling.jitter has no effect",
+            ),
+            (SMALL, &["augment.rain={fog=1}"], "unknown field `fog`"),
+            (SMALL, &["train.mix={}"], "both alphas at 0"),
+            (
+                SMALL,
+                &["train.sampler={kind=\"balanced\", share=0.5}"],
+                "unknown field `share`",
+            ),
+            (
+                SMALL,
+                &["train.sampler={kind=\"weighted\", beta=0.9}"],
+                "train.sampler.beta has no effect",
+            ),
+            (
+                SMALL,
+                &["train.sampler={kind=\"balance\"}"],
+                "did you mean `balanced`?",
+            ),
             (SMALL, &["model.drop_path=0.1"], "drop_path"),
             (
                 SMALL,

@@ -10,14 +10,14 @@ mod heads;
 mod weights;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use burn::tensor::Device;
 use marey_clip::rng_for;
-use marey_data::{Dataset, Loader, Order, Split};
+use marey_data::{Dataset, Loader, Order, Sampler, SamplerConfig, Split};
 use marey_kernel::{kernels_used, set_sum_order};
 use marey_model::Model;
 use serde_json::json;
@@ -35,6 +35,7 @@ const WEIGHTS: u64 = 0x77;
 const STEP: u64 = 0x73;
 const STATISTICS: u64 = 0x6e;
 const CENTER: u64 = 0x63;
+const MIX: u64 = 0x6D;
 
 /// What a run works with.
 #[derive(Debug)]
@@ -138,6 +139,7 @@ struct Trainer<'a> {
     steps_per_epoch: usize,
     loss: Loss,
     heads: Heads,
+    sampler: Sampler,
     progress: Progress,
     metrics: Metrics,
     log: EventLog,
@@ -180,7 +182,13 @@ impl<'a> Trainer<'a> {
             .loss
             .init(classes.names(), &counts, &device)
             .map_err(|message| Error::Setting { message })?;
-        let num_batches = setup.train.num_batches(setup.train.indices().len());
+        let indices = setup.train.indices();
+        let sampler = recipe
+            .train
+            .sampler
+            .init(setup.dataset, indices, recipe.train.seed);
+        let sampler = sampler.map_err(|message| Error::Setting { message })?;
+        let num_batches = setup.train.num_batches(indices.len());
         let steps_per_epoch = num_batches.div_ceil(recipe.train.accumulate);
         let schedule = schedule_of(recipe, steps_per_epoch)?;
         let metrics = Metrics::open(
@@ -200,6 +208,9 @@ impl<'a> Trainer<'a> {
                 "deterministic": recipe.train.deterministic, "peak_lr": recipe.peak_lr(),
             }),
         )?;
+        for warning in recipe.warnings() {
+            log.write("warning", &json!({ "warning": warning }))?;
+        }
         if let Some(import) = import {
             log.write("weights", &json!({ "import": import.to_string() }))?;
         }
@@ -218,6 +229,7 @@ impl<'a> Trainer<'a> {
             steps_per_epoch,
             loss,
             heads: Heads::new(recipe, setup.dataset)?,
+            sampler,
             metrics,
             log,
             reported: BTreeSet::new(),
@@ -277,11 +289,11 @@ impl<'a> Trainer<'a> {
         let recipe = self.setup.recipe;
         let (epoch_started, clips_before) = (Instant::now(), self.progress.epoch_clips);
         let epoch = self.progress.epochs_done as u64;
-        let loader = self.setup.train;
-        let batches = loader.train_epoch(
+        let order = self.draw_items(epoch)?;
+        let batches = self.setup.train.train_epoch(
             epoch,
             &recipe.augment,
-            Order::Shuffled,
+            Order::Given(&order),
             self.progress.batches_done,
         );
         let mut batches = batches.peekable();
@@ -327,6 +339,21 @@ impl<'a> Trainer<'a> {
         let clips_per_sec = (self.progress.epoch_clips - clips_before) as f64 / seconds;
         self.end_epoch(clips_per_sec, observer)?;
         Ok(true)
+    }
+
+    /// What the epoch draws; where that is not every item once, the log says how often each class comes.
+    fn draw_items(&mut self, epoch: u64) -> Result<Vec<usize>, Error> {
+        let order = self.sampler.epoch(epoch);
+        if self.setup.recipe.train.sampler != SamplerConfig::default() {
+            let drawn = self.sampler.drawn(&order);
+            let names = self.setup.dataset.classes.names();
+            let per_class: BTreeMap<&String, usize> = names.iter().zip(drawn.per_class).collect();
+            self.log.write(
+                "drawn",
+                &json!({ "epoch": epoch + 1, "per_class": per_class, "distinct_items": drawn.distinct }),
+            )?;
+        }
+        Ok(order)
     }
 
     fn end_epoch(&mut self, clips_per_sec: f64, observer: &mut dyn Observer) -> Result<(), Error> {

@@ -126,6 +126,101 @@ fn a_killed_run_with_a_mean_of_epochs_and_a_plateau_goes_on_to_the_bit() {
     check_killed(&changes, 7);
 }
 
+/// Everything that training changes about clips and draws by itself, at once.
+const EVERYTHING: [&str; 14] = [
+    "augment={ flip = 0.5, rain = {}, fog = {}, shadow = {}, snow = {}, gaussian_blur = {}, gaussian_noise = {} }",
+    "augment.autocontrast=0.3",
+    "augment.grayscale=0.2",
+    "augment.affine={ degrees = 10.0, translate = 0.05, scale = [0.9, 1.1] }",
+    "augment.rand_augment={ num_ops = 1 }",
+    "augment.random_resized_crop={ scale = [0.6, 1.0] }",
+    "augment.color_jitter={ brightness = 0.2, contrast = 0.2, saturation = 0.2, hue = 0.05 }",
+    "augment.random_erasing={ probability = 0.3 }",
+    "augment.coarse_dropout={ probability = 0.3 }",
+    "sampling={ mode = \"centered\", frames = 4, step = 2, jitter = 3 }",
+    "loss.class_weights=balanced",
+    "train.checkpoint_steps=1",
+    "train.sampler={ kind = \"weighted\", by = \"inverse_sqrt\" }",
+    "train.mix={ mixup_alpha = 0.8, cutmix_alpha = 1.0, probability = 0.9 }",
+];
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_losses_with_every_change_and_draw_on() {
+    let project = Project::new();
+    let changes = EVERYTHING;
+    project.train("whole", &changes);
+    let whole = losses(&project.read("whole/small-1/metrics.jsonl"));
+    let mut child = start_until(&project, "killed", &changes, 1);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("a status");
+    let before = losses(&project.read("killed/small-1/metrics.jsonl"));
+    assert!(
+        before.len() < whole.len(),
+        "killed too late to show anything"
+    );
+    resume(&project, "killed");
+    assert_eq!(losses(&project.read("killed/small-1/metrics.jsonl")), whole);
+
+    // The log says what each epoch drew, and the two corrections of the balance are told everywhere.
+    let log = project.read("whole/small-1/log.jsonl");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let drawn: Vec<u64> = lines
+        .iter()
+        .filter(|line| line["event"] == "drawn")
+        .map(|line| {
+            let per_class = line["per_class"].as_object().expect("a table");
+            per_class
+                .values()
+                .map(|num| num.as_u64().expect("a number"))
+                .sum()
+        })
+        .collect();
+    assert!(
+        drawn.len() == 2 && drawn[0] == drawn[1] && drawn[0] > 8,
+        "{log}"
+    );
+    assert!(
+        log.contains("\"warning\"") && log.contains("each make rare classes count more"),
+        "{log}"
+    );
+    let report = project.read("whole/small-1/report.json");
+    assert!(
+        report.contains("each make rare classes count more"),
+        "the report has the warning"
+    );
+    assert!(
+        report.contains("in the last epoch, from"),
+        "the report says what was drawn"
+    );
+    // Without either of the two, other steps are made.
+    for without in ["train.mix", "train.sampler"] {
+        let mut fewer: Vec<&str> = changes
+            .into_iter()
+            .filter(|change| !change.starts_with(without))
+            .collect();
+        assert_eq!(fewer.len(), changes.len() - 1, "{without}");
+        fewer.push("train.epochs=1");
+        let runs = without.replace('.', "-");
+        project.train(&runs, &fewer);
+        let other = losses(&project.read(&format!("{runs}/small-1/metrics.jsonl")));
+        assert_ne!(other[..2], whole[..2], "{without}");
+    }
+}
+
+#[test]
+fn a_sampler_that_does_not_fit_the_data_leaves_no_run() {
+    let project = Project::new();
+    let error = project
+        .refuse(&["train.sampler={ kind = \"boosted\", class = \"sideways\", share = 0.5 }"]);
+    assert!(
+        error.contains("train.sampler.class = \"sideways\" is no class of the data, which has"),
+        "{error}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_a_checkpoint_and_the_run_can_be_resumed() {

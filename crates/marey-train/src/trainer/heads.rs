@@ -11,6 +11,7 @@ use super::{CENTER, Trainer};
 use crate::{
     Error, Loss, Recipe,
     anomaly::{AnomalyBatch, anomaly_loss},
+    mix::Mixture,
     one_hot,
 };
 
@@ -44,17 +45,19 @@ impl Trainer<'_> {
     /// The losses of the heads beside the classifier; `None` where there are none.
     ///
     /// # Shapes
-    /// - `targets`: `[b, k]`, the shares of the classes, a row for each of `items`
+    /// - `targets`: `[b, k]`, the shares of the classes, a row for each of `items`, mixed already
     pub(super) fn of_heads(
         &self,
         output: Output,
         items: &[usize],
         targets: Tensor<2>,
+        mixture: Option<&Mixture>,
     ) -> Option<Tensor<1>> {
         let labels = self.heads.columns.iter().zip(output.heads);
         let labels = labels.map(|(column, logits)| {
             let labels: Vec<usize> = items.iter().map(|&item| column.labels[item]).collect();
             let targets = one_hot(&labels, column.classes.len(), &self.device);
+            let targets = self.mixed(targets, mixture);
             Loss::cross_entropy().forward(logits, targets)
         });
         let anomaly = output.anomaly.zip(self.heads.normal);

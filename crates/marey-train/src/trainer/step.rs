@@ -12,9 +12,11 @@ use marey_model::Model;
 use rand::RngCore;
 use serde_json::json;
 
-use super::{STEP, Trainer};
+use super::{MIX, STEP, Trainer};
 use crate::{
-    Error, LossScale, StepRecord, one_hot,
+    Error, LossScale, StepRecord,
+    mix::Mixture,
+    one_hot,
     update::{Fate, StepGradients, StepRule, Update, loss_factor, update},
 };
 
@@ -93,7 +95,7 @@ impl Trainer<'_> {
             self.device
                 .seed(rng_for(seed, step, idx as u64, STEP).next_u64());
             let share = batch.targets.len() as f64 / clips as f64;
-            let loss = self.loss(model, batch).mul_scalar(share);
+            let loss = self.loss(model, batch, idx).mul_scalar(share);
             losses.push(loss.clone().inner());
             let grads = loss.mul_scalar(loss_factor).backward();
             accumulator.accumulate(model, GradientsParams::from_grads(grads, model));
@@ -104,12 +106,15 @@ impl Trainer<'_> {
         }
     }
 
-    fn loss(&self, model: &Model, batch: Batch) -> Tensor<1> {
+    /// The loss of the step's batch `idx`.
+    fn loss(&self, model: &Model, mut batch: Batch, idx: usize) -> Tensor<1> {
+        let mixture = self.mix(&mut batch, idx);
         let items = batch.items.clone();
         let (input, targets) = self.prepared(batch);
+        let targets = self.mixed(targets, mixture.as_ref());
         let output = model.outputs(input);
         let loss = self.loss.forward(output.logits.clone(), targets.clone());
-        match self.of_heads(output, &items, targets) {
+        match self.of_heads(output, &items, targets, mixture.as_ref()) {
             Some(of_heads) => loss + of_heads,
             None => loss,
         }
@@ -125,6 +130,21 @@ impl Trainer<'_> {
             .preprocess
             .to_input(batch.pixels, batch.dims, &self.device);
         (input.cast(recipe.train.precision.dtype()), targets)
+    }
+
+    /// Mixes the step's batch `idx` where the recipe says so, by a draw that depends on the seed, the step and `idx` only.
+    fn mix(&self, batch: &mut Batch, idx: usize) -> Option<Mixture> {
+        let train = &self.setup.recipe.train;
+        let rng = &mut rng_for(train.seed, self.progress.step as u64, idx as u64, MIX);
+        train.mix?.mix(batch, rng)
+    }
+
+    /// Target distributions `[b, k]` of any head, as the clips are mixed.
+    pub(super) fn mixed(&self, targets: Tensor<2>, mixture: Option<&Mixture>) -> Tensor<2> {
+        match mixture {
+            Some(mixture) => mixture.targets(targets, &self.device),
+            None => targets,
+        }
     }
 
     fn non_finite(&self, update: Update, items: &[usize]) -> Error {

@@ -115,7 +115,8 @@ impl Trainer<'_> {
     fn refreshed(&self, model: Model) -> Result<Option<Model>, Error> {
         let (recipe, loader) = (self.setup.recipe, self.setup.train);
         let epoch = recipe.train.epochs as u64;
-        let batches = loader.train_epoch(epoch, &recipe.augment, Order::Shuffled, 0);
+        let order = self.sampler.epoch(epoch);
+        let batches = loader.train_epoch(epoch, &recipe.augment, Order::Given(&order), 0);
         for (idx, batch) in batches.enumerate() {
             let mut rng = rng_for(recipe.train.seed, 0, idx as u64, STATISTICS);
             self.device.seed(rng.next_u64());
