@@ -221,6 +221,7 @@ impl Job<'_> {
             loader_config(self.recipe),
             self.data.frames.clone(),
         )?;
+        let loader = loader.with_segments(self.recipe.task.segments());
         Ok(Some(loader.with_unreadable(self.recipe.data.unreadable)))
     }
 

@@ -160,6 +160,16 @@ impl Span {
         self.start <= instant && instant < self.end
     }
 
+    /// The span cut into `num` equal parts, in order; fewer where it has fewer nanoseconds.
+    pub fn parts(self, num: usize) -> impl Iterator<Item = Self> {
+        let (start, end) = (i128::from(self.start.0), i128::from(self.end.0));
+        let cut = move |idx: usize| {
+            let offset = (end - start) * idx as i128 / num as i128;
+            Timestamp((start + offset) as i64)
+        };
+        (0..num).filter_map(move |idx| Self::new(cut(idx), cut(idx + 1)))
+    }
+
     /// What both spans cover; `None` when they do not overlap.
     pub fn intersection(self, other: Self) -> Option<Self> {
         Self::new(self.start.max(other.start), self.end.min(other.end))
@@ -289,6 +299,22 @@ mod tests {
 
     fn at(nanos: i64) -> Timestamp {
         Timestamp::from_nanos(nanos)
+    }
+
+    proptest! {
+        #[test]
+        fn parts_follow_each_other(start in -1_000_000i64..1_000_000, length in 1i64..1_000_000, num in 1usize..40) {
+            let span = Span::new(at(start), at(start + length)).expect("not empty");
+            let parts: Vec<Span> = span.parts(num).collect();
+            prop_assert_eq!(parts.len(), num.min(length as usize));
+            prop_assert_eq!(parts[0].start(), span.start());
+            prop_assert_eq!(parts[parts.len() - 1].end(), span.end());
+            for pair in parts.windows(2) {
+                prop_assert_eq!(pair[0].end(), pair[1].start());
+                let [a, b] = [pair[0], pair[1]].map(|part| part.duration().as_nanos());
+                prop_assert!(a.abs_diff(b) <= 1);
+            }
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub struct Loader {
     indices: Vec<usize>,
     config: LoaderConfig,
     unreadable: Unreadable,
+    segments: usize,
     skipped: Arc<Mutex<Vec<Skipped>>>,
 }
 
@@ -147,6 +148,7 @@ impl Loader {
             indices,
             config,
             unreadable: Unreadable::Stop,
+            segments: 1,
             skipped: Arc::default(),
         })
     }
@@ -155,6 +157,17 @@ impl Loader {
     #[must_use]
     pub fn with_unreadable(self, unreadable: Unreadable) -> Self {
         Self { unreadable, ..self }
+    }
+
+    /// The same, with a random clip of each of `segments` equal parts of an item in training, in order, where it is one clip
+    /// of the whole otherwise. A batch then has `segments` times as many clips.
+    ///
+    /// # Panics
+    /// If `segments` is 0.
+    #[must_use]
+    pub fn with_segments(self, segments: usize) -> Self {
+        assert!(segments > 0, "an item has at least one part");
+        Self { segments, ..self }
     }
 
     /// The data set.
@@ -206,6 +219,7 @@ impl Loader {
                 epoch,
                 seed: self.config.seed,
                 occurrence: times[item],
+                segments: self.segments,
             });
             times[item] += 1;
         }

@@ -297,6 +297,7 @@ impl Recipe {
         }
         self.check_choice()?;
         self.task.validate()?;
+        self.check_bags()?;
         train.sampler.validate()?;
         if let Some(mix) = train.mix {
             mix.validate(train.batch)?;

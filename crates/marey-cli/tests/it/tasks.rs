@@ -13,6 +13,12 @@ fn a_killed_run_that_looks_for_anomalies_goes_on_to_the_bit() {
 }
 
 #[test]
+fn a_killed_run_that_ranks_bags_goes_on_to_the_bit() {
+    let task = "task={kind=\"anomaly\", normal=\"horizontal\", ranking={segments=2}}";
+    check_killed(&["train.checkpoint_steps=1", "train.epochs=3", task], 1);
+}
+
+#[test]
 fn the_heads_of_a_task_are_bundled_and_change_what_is_learned() {
     let project = Project::new();
     project.train("classes", &[]);
@@ -46,6 +52,14 @@ fn a_task_that_the_data_cannot_teach_is_refused() {
         ),
     ] {
         let error = project.refuse(&[change]);
+        assert!(error.contains(expect), "{error}");
+    }
+    let ranking = "task={kind=\"anomaly\", normal=\"horizontal\", ranking={}}";
+    for (change, expect) in [
+        ("train.batch=1", "no effect with train.batch = 1"),
+        ("train.mix={mixup_alpha=0.2}", "cannot work with train.mix"),
+    ] {
+        let error = project.refuse(&[ranking, change]);
         assert!(error.contains(expect), "{error}");
     }
 }

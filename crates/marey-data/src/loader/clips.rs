@@ -15,12 +15,14 @@ use crate::{Dataset, Error, ErrorKind, Frames, Item};
 /// What a worker is to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Job {
-    /// One random clip. `occurrence` counts an item's earlier ones in the epoch, so that a repeated item differs.
+    /// One random clip of each of `segments` equal parts of the item, in order. `occurrence` counts an item's earlier ones
+    /// in the epoch, so that a repeated item differs.
     Random {
         item: usize,
         epoch: u64,
         seed: u64,
         occurrence: u64,
+        segments: usize,
     },
     /// All views.
     Views { item: usize },
@@ -97,15 +99,17 @@ impl Clips {
                 epoch,
                 seed,
                 occurrence,
+                segments,
             } => {
                 let mut rng = rng_for(seed, epoch, idx as u64, PURPOSE_CLIP + occurrence);
-                let plan = self.sampling.plan_random(&timeline, span, &mut rng);
-                let clip = self.clip(item, &plan, readers)?;
-                let clip = self
-                    .preprocess
-                    .spatial_random(&clip, augment, &mut rng)
-                    .map_err(failed)?;
-                Ok(vec![bytes(clip)])
+                let random = |span| {
+                    let plan = self.sampling.plan_random(&timeline, span, &mut rng);
+                    let clip = self.clip(item, &plan, readers)?;
+                    let preprocess = &self.preprocess;
+                    let clip = preprocess.spatial_random(&clip, augment, &mut rng);
+                    Ok(bytes(clip.map_err(failed)?))
+                };
+                span.parts(segments).map(random).collect()
             }
             Job::Views { .. } => {
                 let plans = self.sampling.plan_views(&timeline, span);

@@ -84,6 +84,24 @@ impl Recipe {
         Ok(())
     }
 
+    /// Refuses what leaves no bags to rank.
+    pub(super) fn check_bags(&self) -> Result<(), String> {
+        let key = "task.ranking";
+        if self.task.segments() == 1 {
+            Ok(())
+        } else if self.train.batch < 2 {
+            Err(format!(
+                "{key} has no effect with train.batch = 1: an anomalous item is compared with a normal one of its batch"
+            ))
+        } else if self.train.mix.is_some() {
+            Err(format!(
+                "{key} cannot work with train.mix, which mixes segments of different items: remove one of them"
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Refuses keys that listen to a validation split that is not there.
     fn check_validation(&self, counts: &[usize]) -> Result<(), String> {
         let train = &self.train;
