@@ -144,18 +144,12 @@ impl Audited {
             (false, None) => return fail(ErrorKind::Leaks(leaks)),
             (false, Some(reason)) => {
                 self.dataset.accepted_leak = Some(reason.to_owned());
-                self.dataset
-                    .notes
-                    .extend(leaks.into_iter().map(|leak| leak.sentence));
             }
         }
         let errors: Vec<Finding> = self.audit.of(Severity::Error).cloned().collect();
         if !errors.is_empty() {
             return fail(ErrorKind::Faults(errors));
         }
-        let warnings = self.audit.of(Severity::Warning);
-        let warnings = warnings.map(|warning| format!("warning: {}", warning.sentence));
-        self.dataset.notes.extend(warnings);
         Ok((self.dataset, self.audit))
     }
 }

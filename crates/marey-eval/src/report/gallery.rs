@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
 use super::Report;
 use super::page::{Section, breakable, table};
 use crate::plot::escape;
@@ -214,7 +216,7 @@ fn film(strip: &Strip, jpeg: &[u8], what: &str) -> String {
     format!(
         "<span class=\"film\" style=\"--n:{frames};width:{width}px\"><img src=\"data:image/jpeg;base64,{}\" \
          width=\"{}\" height=\"{height}\" alt=\"{}\"></span>",
-        base64(jpeg),
+        BASE64_STANDARD.encode(jpeg),
         width * frames,
         escape(what)
     )
@@ -254,44 +256,4 @@ fn bars(strip: &Strip, explained: &Explained) -> String {
          viewBox=\"0 0 {width} {BARS_PX}\">{rects}<line class=\"axis\" x1=\"0\" y1=\"{BARS_PX}\" x2=\"{width}\" \
          y2=\"{BARS_PX}\"/></svg>"
     )
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |idx: usize| u32::from(chunk.get(idx).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            text.push(match digit <= chunk.len() {
-                true => DIGITS[(bits >> (18 - 6 * digit) & 63) as usize].into(),
-                false => '=',
-            });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        // RFC 4648, section 10.
-        let cases = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(base64(bytes.as_bytes()), expected);
-        }
-        assert_eq!(base64(&[0xFB, 0xFF]), "+/8=");
-    }
 }
