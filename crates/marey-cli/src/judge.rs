@@ -6,20 +6,29 @@ use anyhow::{Context, Result};
 use marey::{
     data::{self, Split},
     eval::{
-        Bootstrap, Curve, CurvePanel, DataSection, Finding, Origin, Report, Severity, Skipped,
-        SplitCounts, classify,
+        Bootstrap, Curve, CurvePanel, DataSection, Evaluation, Finding, Origin, Report, Scored,
+        Severity, Skipped, SplitCounts, SplitItems, classify, compare, generalisation_gap,
+        judge_answers, judge_calibration,
     },
-    infer::{Judged, Predictor, film},
+    infer::{Judged, Look, Predictor, film, judge},
     train::{Precision, Recipe, Run},
 };
 
-use crate::{device::Chosen, evidence, machine, recognise::Prepared};
+use crate::{
+    answer::unreachable_accuracy, copied, device::Chosen, ensemble::other_data, machine,
+    progress::Bar, recognise::Prepared,
+};
 
 /// An evaluation to be reported.
 pub(crate) struct Evaluated<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) data: &'a Prepared,
+    pub(crate) predictor: &'a Predictor,
     pub(crate) judged: &'a Judged,
+    /// The same items by one clip each, where the bundle looks at several views.
+    pub(crate) one_clip: Option<&'a Judged>,
+    /// The training split, where the recipe asks for the gap.
+    pub(crate) on_train: Option<&'a Judged>,
     pub(crate) split: Split,
     /// Whether the weights were chosen by a figure of this very split.
     pub(crate) chosen_on_this_split: bool,
@@ -55,22 +64,23 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
         &bootstrap(recipe),
     )?;
     let mut report = Report::new(&recipe.name, split.name(), figures);
-    let copied = evidence::nearest_in_time(dataset, *split, &judged.scored, &bootstrap(recipe))?;
+    let copied = copied::nearest_in_time(dataset, *split, &judged.scored, &bootstrap(recipe))?;
     report.classification.comparisons.extend(copied);
+    add_trust(&mut report, evaluated, &train_counts)?;
     report.headline = "macro_f1".to_owned();
     report.break_down(&judged.scored);
     report.chosen_on_this_split = evaluated.chosen_on_this_split;
     report.accepted_leak = dataset.accepted_leak.clone();
     report.recipe = recipe.to_toml();
     report.data = data_section(evaluated);
-    report.findings = prepared.findings.iter().map(finding).collect();
+    report.findings = findings(evaluated);
     if let Some(run) = evaluated.run {
         report.curves = curves(run)?;
         report
             .findings
             .extend(recipe.warnings().into_iter().map(warning));
     }
-    let mut facts = vec![("model".to_owned(), recipe.model.arch.name().to_owned())];
+    let mut facts = facts_of(evaluated.predictor);
     let mut kernels = evaluated.chosen.kernels(Precision::F32);
     if let Some(run) = evaluated.run {
         let precision = recipe.train.precision;
@@ -102,6 +112,160 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
         facts,
     };
     Ok(report)
+}
+
+/// What the answers come from: the architectures, the views of an item, calibration, threshold.
+fn facts_of(predictor: &Predictor) -> Vec<(String, String)> {
+    let mut facts = Vec::new();
+    for member in predictor.members() {
+        let card = member.card();
+        let model = match predictor.members().len() {
+            1 => card.model.arch.name().to_owned(),
+            _ => format!("{} of {}", card.model.arch.name(), card.provenance.run),
+        };
+        facts.push(("model".to_owned(), model));
+        if card.answer.num_views(&card.sampling) > 1 {
+            let views = card.answer.views_in_words(&card.sampling);
+            facts.push(("views of an item".to_owned(), views));
+        }
+    }
+    let answer = predictor.answer();
+    if let Some(fitted) = &answer.calibration {
+        let told = format!("{}, fitted on {} validation items", fitted.by, fitted.items);
+        facts.push(("calibration".to_owned(), told));
+    }
+    if let Some(rejection) = &answer.rejection {
+        let told = format!("{:.4}, {}", rejection.below, rejection.rule);
+        facts.push(("uncertain below".to_owned(), told));
+    }
+    facts
+}
+
+/// Puts into `report` how far its scores can be trusted, and what a single clip of each item would have given.
+fn add_trust(report: &mut Report, evaluated: &Evaluated<'_>, train_counts: &[usize]) -> Result<()> {
+    let bootstrap = &bootstrap(evaluated.recipe);
+    let judged = evaluated.judged;
+    let answer = evaluated.predictor.answer();
+    if let Some(fitted) = &answer.calibration {
+        let evaluation = Evaluation {
+            classes: evaluated.data.dataset.classes.names(),
+            train_counts,
+            bootstrap,
+        };
+        report.calibration = Some(judge_calibration(
+            &evaluation,
+            &fitted.by,
+            fitted.items,
+            &judged.plain,
+            &judged.scored,
+        )?);
+    }
+    let threshold = answer
+        .rejection
+        .as_ref()
+        .map(|rejection| (rejection.below, rejection.rule.clone()));
+    let accuracy = evaluated.recipe.eval.accuracy;
+    report.selective = Some(judge_answers(
+        &judged.scored,
+        accuracy,
+        threshold,
+        bootstrap,
+    )?);
+    if let Some(on_train) = evaluated.on_train {
+        let [first, second] =
+            [(Split::Train, on_train), (evaluated.split, judged)].map(|(split, judged)| {
+                SplitItems {
+                    split: split.name(),
+                    items: &judged.scored,
+                }
+            });
+        report.gaps = generalisation_gap(first, second, bootstrap)?;
+    }
+    if let Some(one_clip) = evaluated.one_clip {
+        // An item of which one view cannot be read may still have the others.
+        let has = |items: &[Scored], id: &str| items.iter().any(|item| item.item == id);
+        let both = |items: &[Scored], others: &[Scored]| -> Vec<Scored> {
+            let kept = items.iter().filter(|item| has(others, &item.item));
+            kept.cloned().collect()
+        };
+        let all_views = both(&judged.scored, &one_clip.scored);
+        let one = both(&one_clip.scored, &judged.scored);
+        let name = "the same model on one clip of each item";
+        let comparison = compare(name, &all_views, &one, bootstrap)?;
+        report.classification.comparisons.push(comparison);
+    }
+    Ok(())
+}
+
+/// The training split through the bundle, where the recipe asks for the gap and `split` is another.
+pub(crate) fn judge_train(
+    recipe: &Recipe,
+    data: &Prepared,
+    predictor: &Predictor,
+    split: Split,
+    label: &str,
+) -> Result<Option<Judged>> {
+    if !recipe.eval.gap || split == Split::Train {
+        return Ok(None);
+    }
+    let mut bar = Bar::new("clips");
+    let prefix = format!("{label}judging on train");
+    let task = data.task(recipe, Split::Train);
+    let judged = judge(predictor, &task, Look::AllViews, &mut |done, total| {
+        bar.show(&prefix, done, total, "");
+    })?;
+    Ok(Some(judged))
+}
+
+/// What must be known about the data and the bundles, the gravest first.
+fn findings(evaluated: &Evaluated<'_>) -> Vec<Finding> {
+    let of_bundles = other_data(evaluated.predictor).map(|sentence| Finding {
+        severity: Severity::Stop,
+        sentence,
+        items: Vec::new(),
+        command: None,
+    });
+    let config = &evaluated.recipe.eval;
+    let is_silent = config.accuracy.is_some() && evaluated.predictor.answer().rejection.is_none();
+    let of_threshold = is_silent.then(|| Finding {
+        severity: Severity::Warning,
+        sentence: format!(
+            "{}, so the bundle has no threshold and answers always",
+            unreachable_accuracy(config)
+        ),
+        items: Vec::new(),
+        command: None,
+    });
+    let of_data = evaluated.data.findings.iter().map(finding);
+    of_bundles
+        .into_iter()
+        .chain(of_data)
+        .chain(of_threshold)
+        .collect()
+}
+
+/// The items of `split` by one clip each, where the bundle looks at several views.
+pub(crate) fn judge_one_clip(
+    recipe: &Recipe,
+    data: &Prepared,
+    predictor: &Predictor,
+    split: Split,
+    label: &str,
+) -> Result<Option<Judged>> {
+    let looks_once = predictor.members().iter().all(|member| {
+        let card = member.card();
+        card.answer.num_views(&card.sampling) == 1
+    });
+    if looks_once {
+        return Ok(None);
+    }
+    let mut bar = Bar::new("clips");
+    let prefix = format!("{label}judging one clip of each item");
+    let task = data.task(recipe, split);
+    let judged = judge(predictor, &task, Look::OneClip, &mut |done, total| {
+        bar.show(&prefix, done, total, "");
+    })?;
+    Ok(Some(judged))
 }
 
 /// A finding of the audit, as the report shows it.

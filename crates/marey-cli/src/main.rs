@@ -25,7 +25,17 @@ mod recognise;
 
 mod judge;
 
-mod evidence;
+mod copied;
+
+mod ledger;
+
+mod answer;
+
+mod calibrate;
+
+mod recordings;
+
+mod ensemble;
 
 mod progress;
 
@@ -73,6 +83,10 @@ enum Command {
     Train(train::Args),
     /// Judge a bundle on a split of a data set.
     Eval(eval::Args),
+    /// Fit calibration and threshold of a bundle on the validation split, as `[eval]` of a recipe says.
+    Calibrate(calibrate::Args),
+    /// Put several bundles into one folder, to answer together by the mean of their scores.
+    Ensemble(ensemble::Args),
     /// Compare runs on the items that all of them scored.
     Compare(compare::Args),
     /// Say what a bundle sees in files or folders.
@@ -111,6 +125,8 @@ fn main() -> ExitCode {
         Command::Data(command) => data::run(command),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Ensemble(args) => ensemble::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Bench(command) => bench::run(command),

@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use marey::{
-    infer::{Guess, Prediction, Predictor, Windowing},
+    eval::Smoothing,
+    infer::{Guess, Prediction, Windowing},
     media::{self, OpenOptions},
 };
 
-use crate::{Outcome, device::DeviceArg, output, progress::Bar};
+use crate::{Outcome, device::DeviceArg, eval::open_together, output, progress::Bar};
 
 /// Arguments of `marey predict`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle's folder.
+    /// The folder of the bundle or the ensemble.
     bundle: PathBuf,
+    /// A further bundle that answers together with the first, by the mean of their scores; may be given several times.
+    #[arg(long, value_name = "BUNDLE")]
+    with: Vec<PathBuf>,
     /// Files, folders of images, or folders that are searched for both.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
@@ -34,11 +38,26 @@ pub(crate) struct Args {
     /// Seconds between the starts of two windows (default: they follow each other).
     #[arg(long, value_name = "SECONDS", requires = "window")]
     hop: Option<f64>,
+    /// Mix the scores of each window with those before it: `mean:5` (of the last 5 windows), `exponential:0.3` (share of the
+    /// present window), or `none` (default: as the bundle's card says).
+    #[arg(long, value_name = "HOW", value_parser = parse_smoothing, requires = "window")]
+    smooth: Option<Smooth>,
     /// Clips scored at a time.
     #[arg(long, default_value_t = 4)]
     batch: usize,
     #[command(flatten)]
     device: DeviceArg,
+}
+
+/// What `--smooth` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Smooth(Option<Smoothing>);
+
+fn parse_smoothing(text: &str) -> Result<Smooth, String> {
+    match text {
+        "none" => Ok(Smooth(None)),
+        _ => text.parse().map(|smoothing| Smooth(Some(smoothing))),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,7 +76,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         .map(|length| Windowing::new(length, args.hop))
         .transpose()?;
     let chosen = args.device.choose()?;
-    let predictor = Predictor::open(&args.bundle, args.batch, &chosen.device)?;
+    let mut predictor = open_together(&args.bundle, &args.with, args.batch, &chosen)?;
+    if let Some(Smooth(smoothing)) = args.smooth {
+        predictor = predictor.with_smoothing(smoothing);
+    }
     let sources = sources(&args.paths)?;
     let mut bar = Bar::new("files");
     let (mut predictions, mut failures) = (Vec::new(), Vec::new());
@@ -140,8 +162,9 @@ fn print_table(predictions: &[Prediction]) -> Result<()> {
             .iter()
             .map(|guess| format!("{} {:.3}", guess.class, guess.score));
         output::line(format!(
-            "{}: {}",
+            "{}: {}{}",
             prediction.path.display(),
+            unsure(prediction.is_uncertain),
             top.collect::<Vec<_>>().join(", ")
         ))?;
         for window in &prediction.windows {
@@ -149,11 +172,12 @@ fn print_table(predictions: &[Prediction]) -> Result<()> {
             // A bar of twenty cells: how sure, at a glance.
             let cells = (best.score * 20.0).round() as usize;
             output::line(format!(
-                "  {:>8.2} to {:>8.2} s  {:<20}  {:.3} {}",
+                "  {:>8.2} to {:>8.2} s  {:<20}  {:.3} {}{}",
                 window.start_sec,
                 window.end_sec,
                 "#".repeat(cells),
                 best.score,
+                unsure(window.is_uncertain),
                 best.class
             ))?;
         }
@@ -161,29 +185,39 @@ fn print_table(predictions: &[Prediction]) -> Result<()> {
     Ok(())
 }
 
+/// What stands before an answer that the bundle does not give.
+fn unsure(is_uncertain: bool) -> &'static str {
+    if is_uncertain { "uncertain: " } else { "" }
+}
+
 /// `num_guesses` is how many guesses each prediction holds.
 fn print_csv(predictions: &[Prediction], by_window: bool, num_guesses: usize) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut header = ["path", "start_sec", "end_sec"].map(str::to_owned).to_vec();
+    let mut header = ["path", "start_sec", "end_sec", "is_uncertain"]
+        .map(str::to_owned)
+        .to_vec();
     for rank in 1..=num_guesses {
         header.extend([format!("class_{rank}"), format!("score_{rank}")]);
     }
     writer.write_record(&header)?;
-    let mut write = |prediction: &Prediction, span: [String; 2], top: &[Guess]| {
-        let mut row = vec![prediction.path.to_string_lossy().into_owned()];
-        row.extend(span);
-        for guess in top {
-            row.extend([guess.class.clone(), guess.score.to_string()]);
-        }
-        writer.write_record(&row)
-    };
+    let mut write =
+        |prediction: &Prediction, span: [String; 2], is_uncertain: bool, top: &[Guess]| {
+            let mut row = vec![prediction.path.to_string_lossy().into_owned()];
+            row.extend(span);
+            row.push(is_uncertain.to_string());
+            for guess in top {
+                row.extend([guess.class.clone(), guess.score.to_string()]);
+            }
+            writer.write_record(&row)
+        };
     for prediction in predictions {
         if !by_window {
-            write(prediction, [String::new(), String::new()], &prediction.top)?;
+            let whole = [String::new(), String::new()];
+            write(prediction, whole, prediction.is_uncertain, &prediction.top)?;
         }
         for window in &prediction.windows {
             let span = [window.start_sec, window.end_sec].map(|sec| sec.to_string());
-            write(prediction, span, &window.top)?;
+            write(prediction, span, window.is_uncertain, &window.top)?;
         }
     }
     let text = String::from_utf8(writer.into_inner()?)?;

@@ -12,25 +12,29 @@ use marey::{
     clip::Sampling,
     data::{
         AuditConfig, DataConfig, Dataset, Depth, Finding, Frames, Loader, LoaderConfig,
-        PackedStore, Sampler, SamplerConfig, Split, SplitBy, Unreadable,
+        PackedStore, Sampler, SamplerConfig, Severity, Split, SplitBy, Unreadable,
     },
     eval::{Report, Scored, compare},
-    infer::{Judged, Predictor, Task, judge},
+    infer::{Judged, Look, Predictor, Task, judge},
     media::OpenOptions,
     model::{Bundle, Card, DataSummary, HeadClasses, Provenance, files::write_whole, utc},
-    train::{Ending, EventLog, Progress, Recipe, Run, Select, Setup, Start, Trained, train},
+    train::{
+        Ending, EvalConfig, EventLog, Progress, Recipe, Run, Select, Setup, Start, Trained, train,
+    },
 };
 use serde_json::json;
 
 use crate::{
-    Outcome,
+    Outcome, answer,
     device::Chosen,
-    evidence::note_test_use,
+    eval::print_recordings,
     interrupt,
-    judge::{Evaluated, add_clips, bootstrap, report_of},
+    judge::{Evaluated, add_clips, bootstrap, judge_one_clip, judge_train, report_of},
+    ledger::note_test_use,
     machine::readable_secs,
     output,
     progress::{Bar, RunProgress},
+    recordings,
 };
 
 /// A recipe's data, loaded and checked.
@@ -86,6 +90,13 @@ pub(crate) fn load(recipe: &Recipe, sampling: &Sampling) -> Result<Prepared> {
     for note in &dataset.notes {
         output::note(format!("note: {note}"));
     }
+    for finding in &audit.findings {
+        match finding.severity {
+            Severity::Leak => output::note(format!("warning: accepted leak: {}", finding.sentence)),
+            Severity::Warning => output::note(format!("warning: {}", finding.sentence)),
+            Severity::Error | Severity::Note => {}
+        }
+    }
     let frames = match &recipe.data.packed {
         Some(path) => Frames::Packed(Arc::new(PackedStore::open(path)?)),
         None => Frames::Files(OpenOptions::default()),
@@ -106,6 +117,10 @@ pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
     );
     recipe.check_data(&data.dataset)?;
     sampler(recipe, &data.dataset)?;
+    if let Some(key) = recipe.eval.needs_validation() {
+        answer::ensure_validation(key, &data)?;
+    }
+    recordings::check(recipe, &data.dataset)?;
     read_one_clip(recipe, &data.dataset, &data.frames)?;
     for warning in recipe.warnings() {
         output::note(format!("warning: {warning}"));
@@ -204,6 +219,7 @@ pub(crate) struct Finished {
 pub(crate) struct OnSplit {
     pub(crate) split: Split,
     pub(crate) judged: Judged,
+    pub(crate) one_clip: Option<Judged>,
     pub(crate) predictor: Predictor,
 }
 
@@ -213,15 +229,18 @@ impl Job<'_> {
         if indices.is_empty() {
             return Ok(None);
         }
+        // Training draws its own clips; the views are those of validation.
+        let views = self.recipe.eval.validating();
         let loader = Loader::new(
             Arc::clone(&self.data.dataset),
             indices,
-            self.recipe.sampling.clone(),
+            views.sampling(&self.recipe.sampling),
             self.recipe.preprocess.clone(),
             loader_config(self.recipe),
             self.data.frames.clone(),
         )?;
         let loader = loader.with_segments(self.recipe.task.segments());
+        let loader = loader.with_spatial(views.spatial())?;
         Ok(Some(loader.with_unreadable(self.recipe.data.unreadable)))
     }
 
@@ -246,23 +265,21 @@ impl Job<'_> {
             return Ok(None);
         }
         self.write_bundle(&trained)?;
+        let predictor = self.fit_answer()?;
         let Some(split) = judged_split(&self.data.dataset) else {
             return Ok(Some(Finished {
                 trained,
                 judged: None,
             }));
         };
-        let predictor = Predictor::open(
-            &self.run.bundle(),
-            self.recipe.train.batch,
-            &self.chosen.device,
-        )?;
         let judged = self.judge(&predictor, split)?;
+        let one_clip = judge_one_clip(self.recipe, self.data, &predictor, split, &self.label)?;
         Ok(Some(Finished {
             trained,
             judged: Some(OnSplit {
                 split,
                 judged,
+                one_clip,
                 predictor,
             }),
         }))
@@ -273,12 +290,29 @@ impl Job<'_> {
         let prefix = format!("{}judging on {}", self.label, split.name());
         let judged = judge(
             predictor,
-            self.data.task(self.recipe, split),
+            &self.data.task(self.recipe, split),
+            Look::AllViews,
             &mut |done, total| {
                 bar.show(&prefix, done, total, "");
             },
         )?;
         Ok(judged)
+    }
+
+    /// The run's bundle at work, with calibration and threshold where the recipe asks for them.
+    fn fit_answer(&self) -> Result<Predictor> {
+        let (recipe, dir) = (self.recipe, self.run.bundle());
+        let open = || Predictor::open(&dir, recipe.train.batch, &self.chosen.device);
+        let predictor = open()?;
+        let before = predictor.answer().clone();
+        let (predictor, answer) = answer::fit(recipe, self.data, predictor, &self.label)?;
+        if answer == before {
+            return Ok(predictor);
+        }
+        let bundle = predictor.members()[0].bundle().clone();
+        bundle.with_answer(answer).save(&dir)?;
+        // What is judged is what was written.
+        Ok(open()?)
     }
 
     fn write_bundle(&self, trained: &Trained) -> Result<()> {
@@ -320,6 +354,7 @@ impl Job<'_> {
                 classes: column.classes,
             })
             .collect();
+        card.answer = self.recipe.eval.answering();
         Bundle::new(trained.model.clone(), card).save(&self.run.bundle())?;
         Ok(())
     }
@@ -382,6 +417,7 @@ pub(crate) fn train_and_report(
     let Some(OnSplit {
         split,
         judged,
+        one_clip,
         predictor,
     }) = finished.judged
     else {
@@ -402,10 +438,14 @@ pub(crate) fn train_and_report(
         },
         false => None,
     };
+    let on_train = judge_train(recipe, data, &predictor, split, "")?;
     let evaluated = Evaluated {
         recipe,
         data,
+        predictor: &predictor,
         judged: &judged,
+        one_clip: one_clip.as_ref(),
+        on_train: on_train.as_ref(),
         split,
         chosen_on_this_split: split == Split::Validation && finished.trained.select == Select::Best,
         command: command.to_owned(),
@@ -413,8 +453,15 @@ pub(crate) fn train_and_report(
         run: Some(run),
     };
     let mut report = report_of(&evaluated, started.elapsed())?;
+    recordings::add(&mut report, &evaluated, false)?;
     add_clips(&mut report, &predictor, &evaluated)?;
-    note_test_use(&mut report, recipe, &data.dataset, &run.bundle(), &run.id())?;
+    note_test_use(
+        &mut report,
+        recipe,
+        &data.dataset,
+        &[run.bundle()],
+        &run.id(),
+    )?;
     if let Some(baseline) = single_frame {
         let name = "the same model and budget on single frames";
         let comparison = compare(name, &judged.scored, &baseline, &bootstrap(recipe))?;
@@ -473,7 +520,11 @@ fn single_frame(job: &Job<'_>) -> Result<Option<Vec<Scored>>> {
     let mut recipe = job.recipe.clone();
     recipe.name = "single-frame".to_owned();
     recipe.sampling.frames = 1;
-    recipe.eval.single_frame_baseline = false;
+    // A clip of one frame, judged as it is trained.
+    recipe.eval = EvalConfig {
+        bootstrap_draws: recipe.eval.bootstrap_draws,
+        ..EvalConfig::default()
+    };
     let run = single_frame_run(job.run.dir(), &recipe)?;
     let start = if job.start == Start::Resume {
         Start::Resume
@@ -518,6 +569,7 @@ fn finish(run: &Run, report: &Report, scored: &[Scored], seconds: f64) -> Result
     let mut log = EventLog::open(run)?;
     log.write("report", &json!({ "verdict": report.verdict() }))?;
     output::line(&report.classification)?;
+    print_recordings(report)?;
     output::line(report.verdict())?;
     output::line("")?;
     output::line(format!("trained in {}", readable_secs(seconds)))?;

@@ -77,7 +77,7 @@ pub use manifest_writer::write_manifest;
 pub use nearest::nearest_labels;
 pub use packed::{PackConfig, PackProgress, PackReport, PackedStore, pack};
 pub use sampler::{Drawn, Sampler, SamplerConfig, WeightBy};
-pub use scoring::score_views;
+pub use scoring::{ItemLogits, item_logits, scored};
 pub use split::{
     BLOCK_COLUMN, Fold, Gap, SplitShares, TimeSplit, fold_of_groups, k_folds, leave_one_group_out,
     nested_folds, split_by_group, split_by_time,

@@ -15,14 +15,14 @@ use std::{
 
 use marey_clip::Sampling;
 use marey_media::OpenOptions;
-use marey_transform::{Augment, Preprocess};
+use marey_transform::{Augment, Preprocess, SpatialViews};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use batches::{Batch, Batches};
 
 use crate::{
-    Dataset, Error, PackedStore, Unreadable,
+    Dataset, Error, ErrorKind, PackedStore, Unreadable,
     loader::{
         batches::Plan,
         clips::{Clips, Job},
@@ -99,6 +99,7 @@ pub struct Loader {
     clips: Arc<Clips>,
     indices: Vec<usize>,
     config: LoaderConfig,
+    spatial: SpatialViews,
     unreadable: Unreadable,
     segments: usize,
     skipped: Arc<Mutex<Vec<Skipped>>>,
@@ -147,6 +148,7 @@ impl Loader {
             clips: Arc::new(Clips::new(dataset, sampling, preprocess, frames)),
             indices,
             config,
+            spatial: SpatialViews::default(),
             unreadable: Unreadable::Stop,
             segments: 1,
             skipped: Arc::default(),
@@ -168,6 +170,18 @@ impl Loader {
     pub fn with_segments(self, segments: usize) -> Self {
         assert!(segments > 0, "an item has at least one part");
         Self { segments, ..self }
+    }
+
+    /// The same, with these crops of each view in [`Loader::views`].
+    ///
+    /// # Errors
+    /// When there are no such crops, or they have no effect.
+    pub fn with_spatial(self, spatial: SpatialViews) -> Result<Self, Error> {
+        let path = &self.clips.dataset.items[self.indices[0]].source;
+        spatial
+            .validate(&self.clips.preprocess)
+            .map_err(|error| Error::new(path, ErrorKind::Transform(error)))?;
+        Ok(Self { spatial, ..self })
     }
 
     /// The data set.
@@ -235,9 +249,13 @@ impl Loader {
         let jobs = self
             .indices
             .iter()
-            .map(|&item| Job::Views { item })
+            .map(|&item| Job::Views {
+                item,
+                spatial: self.spatial,
+            })
             .collect();
-        let items = (self.config.batch / self.clips.sampling.views).max(1);
+        let num_views = self.clips.sampling.views * self.spatial.count();
+        let items = (self.config.batch / num_views).max(1);
         self.batches(jobs, items, 0, None)
     }
 

@@ -1,11 +1,20 @@
-//! From the views of a loader to a score for each item: what validation and evaluation share.
+//! From the views of a loader to the logits of each item: what validation and evaluation share.
 
-use marey_eval::{Scored, ViewMean};
+use marey_eval::{Scored, ViewAggregate, ViewScores};
 
-use crate::{Batch, Error, Loader};
+use crate::{Batch, Dataset, Error, Loader};
 
-/// Scores every view of every item of `loader` by `score`, which gives one score a class for each clip of a batch, and
-/// averages the views of an item. `on_progress` is told the number of clips done.
+/// An item and the logits of its views taken together: numbers whose softmax are its scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemLogits {
+    /// Position in [`Dataset::items`].
+    pub item: usize,
+    /// One a class.
+    pub logits: Vec<f32>,
+}
+
+/// The logits of every item of `loader`: `forward` gives one logit a class for each clip of a batch, and the views of an item
+/// are taken together as `aggregate` says. `on_progress` is told the number of clips done.
 ///
 /// Items that were left out are not among the result; [`Loader::skipped`] names them.
 ///
@@ -13,32 +22,40 @@ use crate::{Batch, Error, Loader};
 /// When an item cannot be read and the loader's policy is to stop, or none can.
 ///
 /// # Panics
-/// If `score` does not give one score a class.
-pub fn score_views(
+/// If `forward` does not give one logit a class.
+pub fn item_logits(
     loader: &Loader,
-    score: &mut dyn FnMut(Batch) -> Vec<Vec<f32>>,
+    aggregate: ViewAggregate,
+    forward: &mut dyn FnMut(Batch) -> Vec<Vec<f32>>,
     on_progress: &mut dyn FnMut(usize),
-) -> Result<Vec<Scored>, Error> {
-    let dataset = loader.dataset();
-    let mut means = ViewMean::new(dataset.classes.len());
+) -> Result<Vec<ItemLogits>, Error> {
+    let mut views = ViewScores::new(loader.dataset().classes.len(), aggregate);
     let mut clips_done = 0;
     for batch in loader.views() {
         let batch = batch?;
         let items = batch.items.clone();
-        for (&idx, scores) in items.iter().zip(score(batch)) {
-            means.add(idx, &scores);
+        for (&idx, logits) in items.iter().zip(forward(batch)) {
+            views.add(idx, &logits);
         }
         clips_done += items.len();
         on_progress(clips_done);
     }
-    let scored = |(idx, scores): (usize, Vec<f32>)| {
-        let item = &dataset.items[idx];
-        Scored {
-            item: item.id.clone(),
-            group: item.group.clone(),
-            target: item.label,
-            scores,
-        }
-    };
-    Ok(means.finish().into_iter().map(scored).collect())
+    let finished = views.finish().into_iter();
+    Ok(finished
+        .map(|(item, logits)| ItemLogits { item, logits })
+        .collect())
+}
+
+/// The item at position `item` with its scores, as figures are computed on it.
+///
+/// # Panics
+/// If there is no such item.
+pub fn scored(dataset: &Dataset, item: usize, scores: Vec<f32>) -> Scored {
+    let item = &dataset.items[item];
+    Scored {
+        item: item.id.clone(),
+        group: item.group.clone(),
+        target: item.label,
+        scores,
+    }
 }

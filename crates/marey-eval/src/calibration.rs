@@ -193,6 +193,51 @@ impl Calibration {
     }
 }
 
+impl Calibration {
+    /// The name of its method, as recipes and cards have it.
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Temperature { .. } => "temperature",
+            Self::Vector { .. } => "vector",
+            Self::Isotonic { .. } => "isotonic",
+        }
+    }
+
+    /// Refuses what a file may hold and no fit gives.
+    ///
+    /// # Errors
+    /// As [`Calibration::scores`], for `num_classes` logits; curves that are no functions, or numbers that are not finite.
+    pub fn check(&self, num_classes: usize) -> Result<(), Error> {
+        self.scores(&vec![0.0; num_classes])?;
+        let are_finite = |numbers: &[f64]| numbers.iter().all(|number| number.is_finite());
+        let is_rising = |numbers: &[f64]| numbers.windows(2).all(|pair| pair[0] <= pair[1]);
+        let is_sound = match self {
+            Self::Temperature { .. } => true,
+            Self::Vector { scale, bias } => are_finite(scale) && are_finite(bias),
+            Self::Isotonic { curves } => curves.iter().all(|curve| {
+                curve.x.len() == curve.y.len()
+                    && [&curve.x, &curve.y]
+                        .iter()
+                        .all(|side| are_finite(side) && is_rising(side))
+            }),
+        };
+        match is_sound {
+            true => Ok(()),
+            false => Err(ErrorKind::Calibration.into()),
+        }
+    }
+}
+
+impl std::fmt::Display for Calibration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Temperature { temperature } => write!(f, "temperature {temperature:.3}"),
+            Self::Vector { .. } => f.write_str("a factor and a summand a class"),
+            Self::Isotonic { .. } => f.write_str("a rising curve a class"),
+        }
+    }
+}
+
 impl RisingCurve {
     /// The rising curve with the least squared distance to `(x, y)`, by pooling adjacent violators. Ayer et al., Annals of
     /// Mathematical Statistics 26 (1955), pp. 641-647.
@@ -287,8 +332,16 @@ fn checked<'a>(data: &LabelledLogits<'a>) -> Result<(Vec<Vec<f64>>, &'a [usize])
     Ok((logits.iter().map(wide).collect(), targets))
 }
 
+/// Scores of one item's logits by softmax, before any calibration. A logit that is not finite gives scores that are not.
+pub fn scores_from_logits(logits: &[f32]) -> Vec<f32> {
+    softmax(logits.iter().map(|&logit| f64::from(logit)))
+        .into_iter()
+        .map(|score| score as f32)
+        .collect()
+}
+
 /// Softmax of finite logits.
-fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+pub(crate) fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
     let top = logits.clone().fold(f64::NEG_INFINITY, f64::max);
     let exps: Vec<f64> = logits.map(|logit| (logit - top).exp()).collect();
     let sum: f64 = exps.iter().sum();

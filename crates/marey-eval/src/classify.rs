@@ -50,6 +50,17 @@ pub struct Mistake {
     pub truth_score: f32,
 }
 
+/// What every evaluation of one set of items shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluation<'a> {
+    /// Class names, in index order.
+    pub classes: &'a [String],
+    /// Training items of each class; empty where unknown, as in [`classify`].
+    pub train_counts: &'a [usize],
+    /// How intervals are drawn.
+    pub bootstrap: &'a Bootstrap,
+}
+
 /// All figures of a classifier on one set of items. `Display` prints them as a table for a terminal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Classification {

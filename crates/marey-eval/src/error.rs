@@ -144,6 +144,20 @@ pub enum ErrorKind {
     /// A temperature that logits cannot be divided by.
     #[error("the temperature is {0}; it must be above 0 and finite")]
     Temperature(f64),
+    /// A calibration that no fit gives.
+    #[error(
+        "the calibration holds numbers that are not finite, or curves that fall or have unequal sides; fit it again"
+    )]
+    Calibration,
+    /// An alarm of no window.
+    #[error("0 windows make no alarm; give at least 1")]
+    NoWindow,
+    /// Windows over which a mean does not smooth.
+    #[error("a mean over {0} window(s) smooths nothing; give at least 2")]
+    SmoothingWindows(usize),
+    /// A weight that is no mixture of present and past.
+    #[error("the weight of the present window is {0}; it must be above 0 and below 1")]
+    SmoothingWeight(f64),
     /// A class that is not in the list.
     #[error("class {class} is not among the {classes} classes (0 to {})", classes - 1)]
     NoClass {

@@ -2,9 +2,14 @@
 
 mod matching;
 
+mod windows;
+
 use marey_clip::{Span, Timestamp};
 
 pub use matching::{match_events, temporal_overlap};
+pub use windows::{
+    AlarmRules, ScoredWindow, alarms_from_windows, scores_of_instants, window_cells,
+};
 
 use self::matching::{Precisions, Tally, numbers};
 use crate::bootstrap::Units;

@@ -96,6 +96,12 @@ mod strip;
 
 mod views;
 
+mod smoothing;
+
+mod trust;
+
+mod recordings;
+
 mod predictions;
 
 mod table;
@@ -110,14 +116,15 @@ pub use anomaly::{Aggregate, ScoredVideo, frame_labels, judge_frames};
 pub use binary::{BinaryScored, judge_class, judge_scores};
 pub use bootstrap::Bootstrap;
 pub use breakdown::Confusion;
-pub use calibration::{Calibration, LabelledLogits, RisingCurve};
-pub use classify::{Classification, Mistake, Scored, classify, judge_probabilities};
+pub use calibration::{Calibration, LabelledLogits, RisingCurve, scores_from_logits};
+pub use classify::{Classification, Evaluation, Mistake, Scored, classify, judge_probabilities};
 pub use compare::{Comparison, Difference, compare};
 pub use detection::{Picture, Rectangle, judge_boxes};
 pub use error::{Error, ErrorKind};
 pub use events::{
-    Alarm, EventFigures, EventRules, TrueEvent, WatchedStream, judge_events, match_events,
-    temporal_overlap,
+    Alarm, AlarmRules, EventFigures, EventRules, ScoredWindow, TrueEvent, WatchedStream,
+    alarms_from_windows, judge_events, match_events, scores_of_instants, temporal_overlap,
+    window_cells,
 };
 pub use figure::{Baseline, ClassFigures, Estimate, Figure, Scale, Standing};
 pub use finding::{Finding, Severity};
@@ -135,13 +142,19 @@ pub use ranking::{
     RocPoint, average_precision, fpr_at_tpr, random_average_precision, roc_auc, roc_curve,
     tpr_at_fpr,
 };
+pub use recordings::{
+    Recording, RecordingAnomalies, RecordingEvents, VideoFigures, Windowed, judge_anomalies,
+    judge_recordings,
+};
 pub use reliability::{ReliabilityBin, calibration_error, reliability};
 pub use report::{
     Curve, CurvePanel, DataSection, Origin, Report, SCHEMA_VERSION, Skipped, SplitCounts,
 };
 pub use runs::{Changed, ComparedRun, RunsCompared, ScoredRun, Versus, compare_runs};
-pub use selective::{CoveragePoint, judge_selective, risk_coverage};
+pub use selective::{CoveragePoint, confidences, judge_rejection, judge_selective, risk_coverage};
+pub use smoothing::Smoothing;
 pub use strip::{Heat, Strip};
-pub use threshold::{ChosenThreshold, Costs, choose_confidence, choose_threshold};
+pub use threshold::{ChosenThreshold, Costs, choose_confidence, choose_coverage, choose_threshold};
+pub use trust::{CalibrationFigures, Rejected, Selective, judge_answers, judge_calibration};
 pub use validation::Validation;
-pub use views::ViewMean;
+pub use views::{ViewAggregate, ViewScores};

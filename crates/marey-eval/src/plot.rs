@@ -19,6 +19,8 @@ mod raster;
 
 mod theme;
 
+mod trust;
+
 mod versus;
 
 pub(crate) use canvas::escape;
@@ -125,6 +127,14 @@ pub(crate) fn all(report: &Report) -> Vec<Plot> {
         confusion::plot(classification),
         bars::recall_plot(classification),
     ];
+    plots.extend(trust::reliability_plot(
+        &classification.reliability,
+        report
+            .calibration
+            .as_ref()
+            .map(|calibration| &calibration.reliability_before[..]),
+    ));
+    plots.extend(report.selective.as_ref().and_then(trust::coverage_plot));
     let panels = [
         ("loss", "Loss by epoch", CurvePanel::Loss),
         (

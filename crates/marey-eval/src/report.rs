@@ -9,6 +9,12 @@ mod sections;
 
 mod gallery;
 
+mod trust;
+
+mod recordings;
+
+mod doubts;
+
 mod words;
 
 use std::path::Path;
@@ -19,8 +25,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::breakdown::largest_confusions;
 use crate::files;
 use crate::{
-    Classification, Confusion, Error, ErrorKind, Figure, Finding, Mistake, Plot, Scored, Standing,
-    Strip,
+    CalibrationFigures, Classification, Confusion, Error, ErrorKind, Figure, Finding, Gap,
+    LabelCandidate, Mistake, Plot, RecordingAnomalies, RecordingEvents, Scored, Selective,
+    Standing, Strip,
 };
 
 /// Version of the layout of `report.json`.
@@ -52,6 +59,24 @@ pub struct Report {
     pub verdict: String,
     /// The figures.
     pub classification: Classification,
+    /// What the bundle's calibration does on these items, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationFigures>,
+    /// What becomes of the items of which the model is unsure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selective: Option<Selective>,
+    /// Events found in whole recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<RecordingEvents>,
+    /// How anomalous frames and whole recordings look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomalies: Option<RecordingAnomalies>,
+    /// The figures on what the model was trained on, and how much better they are. Empty where it was not scored there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// Items whose label should be looked at, the most suspect first. Empty where nobody looked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_candidates: Vec<LabelCandidate>,
     /// The pairs of classes that are mixed up most often, the most frequent first, at most 5.
     #[serde(default)]
     pub confusions: Vec<Confusion>,
@@ -169,6 +194,12 @@ impl Report {
             headline: "top1".into(),
             verdict: String::new(),
             classification,
+            calibration: None,
+            selective: None,
+            events: None,
+            anomalies: None,
+            gaps: Vec::new(),
+            label_candidates: Vec::new(),
             confusions: Vec::new(),
             findings: Vec::new(),
             strips: Vec::new(),

@@ -1,5 +1,8 @@
 //! Selective prediction: how good the model is on the items it is sure of, and how many those are.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::bootstrap::Units;
 use crate::classify::check_items;
 use crate::counts::Outcome;
@@ -7,8 +10,21 @@ use crate::draws::{Described, Draws};
 use crate::ranking::Ranking;
 use crate::{Bootstrap, Error, ErrorKind, Figure, Scale, Scored};
 
+/// Best score of each item, and whether its class is the true one: what a threshold is chosen by.
+pub fn confidences(items: &[Scored]) -> (Vec<f64>, Vec<bool>) {
+    let of_item = |item: &Scored| {
+        let outcome = Outcome::from_scores(item.target, &item.scores);
+        let best = item.scores.iter().copied();
+        (
+            f64::from(best.fold(f32::NEG_INFINITY, f32::max)),
+            outcome.predicted == item.target,
+        )
+    };
+    items.iter().map(of_item).unzip()
+}
+
 /// What happens if only the surest items are answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CoveragePoint {
     /// Items at least this sure are answered.
     pub threshold: f64,
@@ -61,16 +77,8 @@ pub fn judge_selective(
     }
     let num_classes = items.first().ok_or(ErrorKind::NoItems)?.scores.len();
     check_items(num_classes, items)?;
-    let outcome = |item: &Scored| Outcome::from_scores(item.target, &item.scores);
-    let is_right: Vec<bool> = items
-        .iter()
-        .map(|item| outcome(item).predicted == item.target)
-        .collect();
-    let confidence = |i: usize| {
-        let scores = items[i].scores.iter().copied();
-        f64::from(scores.fold(f32::NEG_INFINITY, f32::max))
-    };
-    let ranking = Ranking::new(items.len(), confidence, |i| is_right[i]);
+    let (confidences, is_right) = confidences(items);
+    let ranking = Ranking::new(items.len(), |i| confidences[i], |i| is_right[i]);
     let draws = Draws::collect(Units::new(items, bootstrap)?, items.len(), &mut |weights| {
         let (mut right, mut wrong, mut area, mut answered) = (0, 0, 0.0, 0);
         ranking.for_each_block(weights, |_, block| {
@@ -124,4 +132,109 @@ pub fn judge_selective(
     Ok(described
         .filter_map(|(idx, of)| draws.figure([2 * idx, 2 * idx + 1], of))
         .collect())
+}
+
+/// Judges a threshold that was chosen elsewhere: `answered`, the share of the items whose best score reaches it, and
+/// `risk_of_answered`, the share of those that are wrong. The latter is left out where nothing is answered.
+///
+/// The baseline answers as many items without looking at the score: its risk is that of all items.
+///
+/// # Errors
+/// As [`classify`](crate::classify); a threshold that is not finite.
+pub fn judge_rejection(
+    items: &[Scored],
+    threshold: f64,
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Figure>, Error> {
+    if !threshold.is_finite() {
+        return Err(ErrorKind::ScoreAt(0).into());
+    }
+    let num_classes = items.first().ok_or(ErrorKind::NoItems)?.scores.len();
+    check_items(num_classes, items)?;
+    let (confidences, is_right) = confidences(items);
+    let counts = |weights: &[u32]| {
+        // Items, wrong ones, answered ones, answered and wrong ones.
+        let mut counts = [0_u64; 4];
+        for i in 0..items.len() {
+            let weight = u64::from(weights[i]);
+            let is_answered = confidences[i] >= threshold;
+            counts[0] += weight;
+            counts[1] += weight * u64::from(!is_right[i]);
+            counts[2] += weight * u64::from(is_answered);
+            counts[3] += weight * u64::from(is_answered && !is_right[i]);
+        }
+        counts
+    };
+    let draws = Draws::collect(Units::new(items, bootstrap)?, items.len(), &mut |weights| {
+        let [all, wrong, answered, answered_wrong] = counts(weights).map(|count| count as f64);
+        vec![
+            Some(answered / all),
+            Some(1.0),
+            (answered > 0.0).then(|| answered_wrong / answered),
+            Some(wrong / all),
+        ]
+    });
+    let [all, _, answered, answered_wrong] = counts(&vec![1; items.len()]);
+    let described = [
+        Described {
+            name: "answered",
+            title: "items answered",
+            definition: format!("share of items whose best score is at least {threshold:.4}"),
+            scale: Scale::Share,
+            support: all as usize,
+            successes: Some(answered),
+            baseline: "answering every item".into(),
+        },
+        Described {
+            name: "risk_of_answered",
+            title: "wrong among the answered (less is better)",
+            definition: format!(
+                "share of the items whose best score is at least {threshold:.4} that are wrong"
+            ),
+            scale: Scale::ErrorShare,
+            support: answered as usize,
+            successes: Some(answered_wrong),
+            baseline: "answering as many items, whatever their score".into(),
+        },
+    ];
+    let described = described.into_iter().enumerate();
+    Ok(described
+        .filter_map(|(idx, of)| draws.figure([2 * idx, 2 * idx + 1], of))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_judged_by_what_it_answers() {
+        let item = |i: usize, best: f32, is_right: bool| Scored {
+            item: i.to_string(),
+            group: None,
+            target: usize::from(!is_right),
+            scores: vec![best, 1.0 - best],
+        };
+        let items = [
+            item(0, 0.9, true),
+            item(1, 0.8, true),
+            item(2, 0.8, false),
+            item(3, 0.6, false),
+        ];
+        let bootstrap = Bootstrap { draws: 50, seed: 0 };
+        let judge = |threshold| judge_rejection(&items, threshold, &bootstrap);
+        let found = judge(0.8_f32.into()).expect("sound");
+        let values: Vec<(f64, f64, usize)> = found
+            .iter()
+            .map(|figure| (figure.value, figure.baseline.value, figure.support))
+            .collect();
+        assert_eq!(values, [(0.75, 1.0, 4), (1.0 / 3.0, 0.5, 3)]);
+        // Nothing reaches 1: there is no risk of nothing.
+        let names = |threshold| -> Vec<String> {
+            let found = judge(threshold).expect("sound");
+            found.into_iter().map(|figure| figure.name).collect()
+        };
+        assert_eq!(names(1.0), ["answered"]);
+        assert!(judge(f64::NAN).is_err());
+    }
 }

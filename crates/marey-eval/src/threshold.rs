@@ -129,6 +129,24 @@ pub fn choose_confidence(
     Ok(widest.map(|point| point.threshold))
 }
 
+/// The highest confidence that still answers at least the share `coverage` of the validation items.
+///
+/// # Errors
+/// No items, lengths that differ, a confidence that is not finite, a coverage outside 0..=1.
+pub fn choose_coverage(
+    validation: &Validation<(&[f64], &[bool])>,
+    coverage: f64,
+) -> Result<f64, Error> {
+    if !(0.0..=1.0).contains(&coverage) {
+        return Err(ErrorKind::NoShare(coverage).into());
+    }
+    let (confidences, is_right) = *validation.data();
+    let curve = risk_coverage(confidences, is_right)?;
+    let wide_enough = curve.iter().find(|point| point.coverage >= coverage);
+    let all = curve.last().ok_or(ErrorKind::NoItems)?;
+    Ok(wide_enough.unwrap_or(all).threshold)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +231,21 @@ mod tests {
         };
         assert_eq!(choose(0.75).expect("sound"), Some(0.6));
         assert_eq!(choose(0.9).expect("sound"), Some(0.8));
+        assert!(choose(1.5).is_err());
+    }
+
+    #[test]
+    fn a_coverage_is_kept() {
+        let choose = |coverage| {
+            let data: (&[f64], &[bool]) = (&[0.9, 0.8, 0.8, 0.6], &[true, true, false, true]);
+            let validation = Validation::of_split("validation", data).expect("validation");
+            choose_coverage(&validation, coverage)
+        };
+        assert_eq!(choose(1.0).expect("sound"), 0.6);
+        // Equal confidences are answered together: at 0.8 three of four are.
+        assert_eq!(choose(0.5).expect("sound"), 0.8);
+        assert_eq!(choose(0.25).expect("sound"), 0.9);
+        assert_eq!(choose(0.0).expect("sound"), 0.9);
         assert!(choose(1.5).is_err());
     }
 }

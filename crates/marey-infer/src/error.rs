@@ -22,6 +22,24 @@ pub enum Error {
         /// Classes of the data set.
         data: Vec<String>,
     },
+    /// An ensemble of nothing.
+    #[error("no bundle was given")]
+    NoMember,
+    /// Bundles that answer together know different classes.
+    #[error(
+        "{} knows the classes [{}], {} knows [{}]: only bundles with the same classes in the same order can answer together",
+        first.display(), first_classes.join(", "), other.display(), other_classes.join(", ")
+    )]
+    Members {
+        /// The first bundle.
+        first: PathBuf,
+        /// Its classes.
+        first_classes: Vec<String>,
+        /// A bundle with other classes.
+        other: PathBuf,
+        /// Its classes.
+        other_classes: Vec<String>,
+    },
     /// The model's scores are not finite.
     #[error("the model's scores for {} are not finite: its weights are damaged, or its input is", path.display())]
     NonFinite {

@@ -2,19 +2,23 @@
 
 use std::collections::HashMap;
 
-use marey_data::{Batch, Loader};
+use marey_data::Batch;
 use marey_eval::{Report, Strip};
 
-use crate::{Error, Predictor, Task};
+use crate::{
+    Error, Predictor, Task,
+    judge::{Look, loader_of},
+};
 
 /// The strips that `report` has a place for ([`Report::items_to_show`]), of items of `task`; with the heat of the model's
-/// answer for the worst mistakes. An item of several views is shown by the middle one.
+/// answer for the worst mistakes. An item of several views is shown as one
+/// clip, its middle crop; of several bundles the first one is looked through.
 ///
 /// # Errors
 /// When an item cannot be read any more, or a strip cannot be drawn.
 pub fn film(predictor: &Predictor, task: Task, report: &Report) -> Result<Vec<Strip>, Error> {
     let items = report.items_to_show();
-    let mut indices = task.indices;
+    let mut indices = task.indices.clone();
     indices.retain(|&idx| items.contains(&task.dataset.items[idx].id.as_str()));
     if indices.is_empty() {
         return Ok(Vec::new());
@@ -27,20 +31,12 @@ pub fn film(predictor: &Predictor, task: Task, report: &Report) -> Result<Vec<St
             Some((mistake.item.as_str(), class))
         })
         .collect();
-    let card = predictor.card();
-    let loader = Loader::new(
-        task.dataset,
-        indices,
-        card.sampling.clone(),
-        card.preprocess.clone(),
-        task.config,
-        task.frames,
-    )?
-    .with_unreadable(task.unreadable);
+    let task = Task { indices, ..task };
+    let loader = loader_of(&predictor.members()[0], &task, Look::OneClip)?;
     let mut strips = Vec::new();
     for batch in loader.views() {
         let batch = batch?;
-        for (idx, row) in middle_views(&batch.items) {
+        for (row, &idx) in batch.items.iter().enumerate() {
             let item = loader.dataset().items[idx].id.as_str();
             let (pixels, [t, h, w, c]) = clip_of(&batch, row);
             let heat = answers
@@ -50,17 +46,6 @@ pub fn film(predictor: &Predictor, task: Task, report: &Report) -> Result<Vec<St
         }
     }
     Ok(strips)
-}
-
-/// Each item of a batch with the row of its middle view. The views of an item follow each other.
-fn middle_views(items: &[usize]) -> Vec<(usize, usize)> {
-    let mut middle = Vec::new();
-    let mut start = 0;
-    for views in items.chunk_by(|a, b| a == b) {
-        middle.push((views[0], start + views.len() / 2));
-        start += views.len();
-    }
-    middle
 }
 
 /// The pixels of one clip of a batch, and their dimensions.
@@ -73,12 +58,6 @@ fn clip_of(batch: &Batch, row: usize) -> (&[u8], [usize; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_middle_view_of_each_item_is_shown() {
-        assert_eq!(middle_views(&[7, 7, 7, 3, 3, 5]), [(7, 1), (3, 4), (5, 5)]);
-        assert_eq!(middle_views(&[]), []);
-    }
 
     #[test]
     fn a_clip_is_its_own_row() {

@@ -1,18 +1,25 @@
 //! Scores every item of a split through a bundle: the way from deployed weights to figures.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use marey_clip::ClassList;
-use marey_data::{Dataset, Frames, Loader, LoaderConfig, Skipped, Unreadable, score_views};
-use marey_eval::Scored;
+use marey_data::{
+    Dataset, Frames, ItemLogits, Loader, LoaderConfig, Skipped, Unreadable, item_logits, scored,
+};
+use marey_eval::{Scored, scores_from_logits};
+use marey_transform::SpatialViews;
 
-use crate::{Error, Predictor};
+use crate::{Error, Member, Predictor};
 
 /// The items of a split with their scores, and those that could not be read.
 #[derive(Debug)]
 pub struct Judged {
-    /// Truth and scores, averaged over all views, in the order of the items.
+    /// Truth and scores, all views taken together and calibrated, in the order of the items.
     pub scored: Vec<Scored>,
+    /// The same before the calibration; equal where there is none.
+    pub plain: Vec<Scored>,
+    /// What the scores were made of.
+    pub logits: Vec<ItemLogits>,
     /// Items left out, with the reason.
     pub skipped: Vec<Skipped>,
 }
@@ -32,7 +39,16 @@ pub struct Task {
     pub unreadable: Unreadable,
 }
 
-/// Scores the items of `task`, sampled and prepared as the bundle's card says.
+/// How much of each item is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All views of the card.
+    AllViews,
+    /// One clip, its middle crop: what a bundle with several views would say without them.
+    OneClip,
+}
+
+/// Scores the items of `task`, sampled and prepared as the bundles' cards say.
 ///
 /// `on_progress` is told the number of clips done and to do.
 ///
@@ -40,37 +56,84 @@ pub struct Task {
 /// When the classes differ, an item cannot be read (and the policy is to stop), or none can.
 pub fn judge(
     predictor: &Predictor,
-    task: Task,
+    task: &Task,
+    look: Look,
     on_progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Judged, Error> {
     same_classes(predictor.classes(), &task.dataset.classes)?;
-    let card = predictor.card();
-    let num_clips = task.indices.len() * card.sampling.views;
-    let Task {
-        dataset,
-        indices,
-        config,
-        frames,
-        unreadable,
-    } = task;
+    let clips_of = |member: &Member| match look {
+        Look::AllViews => member.card().answer.num_views(&member.card().sampling),
+        Look::OneClip => 1,
+    };
+    let num_clips = task.indices.len() * predictor.members().iter().map(clips_of).sum::<usize>();
+    let mut clips_before = 0;
+    let mut by_item: BTreeMap<usize, Vec<Vec<f32>>> = BTreeMap::new();
+    let mut skipped: Vec<Skipped> = Vec::new();
+    for member in predictor.members() {
+        let loader = loader_of(member, task, look)?;
+        let found = item_logits(
+            &loader,
+            member.card().answer.aggregate,
+            &mut |batch| member.logits(batch.pixels, batch.dims),
+            &mut |clips_done| on_progress(clips_before + clips_done, num_clips),
+        )?;
+        clips_before += task.indices.len() * clips_of(member);
+        for ItemLogits { item, logits } in found {
+            by_item.entry(item).or_default().push(logits);
+        }
+        for item in loader.skipped() {
+            if !skipped.iter().any(|known| known.item == item.item) {
+                skipped.push(item);
+            }
+        }
+    }
+    let num_members = predictor.members().len();
+    let mut judged = Judged {
+        scored: Vec::new(),
+        plain: Vec::new(),
+        logits: Vec::new(),
+        skipped,
+    };
+    // An item that one member could not read has no mean.
+    for (item, by_member) in by_item
+        .into_iter()
+        .filter(|(_, by_member)| by_member.len() == num_members)
+    {
+        let by_member: Vec<&[f32]> = by_member.iter().map(Vec::as_slice).collect();
+        let not_finite = |_| Error::NonFinite {
+            path: task.dataset.items[item].source.clone(),
+        };
+        let logits = predictor.together_logits(&by_member).map_err(not_finite)?;
+        let scores = predictor
+            .answer()
+            .scores(&logits)
+            .map_err(|error| not_finite(error.into()))?;
+        judged.scored.push(scored(&task.dataset, item, scores));
+        let plain = scores_from_logits(&logits);
+        judged.plain.push(scored(&task.dataset, item, plain));
+        judged.logits.push(ItemLogits { item, logits });
+    }
+    Ok(judged)
+}
+
+/// The items of `task` as `member` looks at them.
+pub(crate) fn loader_of(member: &Member, task: &Task, look: Look) -> Result<Loader, Error> {
+    let card = member.card();
+    let (sampling, spatial) = match look {
+        Look::AllViews => (card.answer.sampling(&card.sampling), card.answer.spatial()),
+        Look::OneClip => (card.sampling.clone().with_views(1), SpatialViews::default()),
+    };
     let loader = Loader::new(
-        dataset,
-        indices,
-        card.sampling.clone(),
+        Arc::clone(&task.dataset),
+        task.indices.clone(),
+        sampling,
         card.preprocess.clone(),
-        config,
-        frames,
-    )?
-    .with_unreadable(unreadable);
-    let scored = score_views(
-        &loader,
-        &mut |batch| predictor.scores(batch.pixels, batch.dims),
-        &mut |clips_done| on_progress(clips_done, num_clips),
+        task.config.clone(),
+        task.frames.clone(),
     )?;
-    Ok(Judged {
-        scored,
-        skipped: loader.skipped(),
-    })
+    Ok(loader
+        .with_spatial(spatial)?
+        .with_unreadable(task.unreadable))
 }
 
 fn same_classes(bundle: &ClassList, data: &ClassList) -> Result<(), Error> {

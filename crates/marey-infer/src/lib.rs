@@ -19,9 +19,13 @@
 
 mod predictor;
 
+mod member;
+
 mod window;
 
 mod judge;
+
+mod recordings;
 
 mod film;
 
@@ -29,6 +33,8 @@ mod error;
 
 pub use error::Error;
 pub use film::film;
-pub use judge::{Judged, Task, judge};
-pub use predictor::{Guess, Prediction, Predictor, WindowPrediction};
+pub use judge::{Judged, Look, Task, judge};
+pub use member::Member;
+pub use predictor::{Guess, Prediction, Predictor, Scanned, WindowPrediction};
+pub use recordings::{Watched, watch};
 pub use window::Windowing;

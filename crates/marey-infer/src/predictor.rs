@@ -1,22 +1,23 @@
-//! A bundle at work: sources in, classes with confidences out.
+//! Bundles at work: sources in, classes with confidences out.
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor};
-use marey_clip::{ClassList, ClipPlan, Pixels, Span, Timeline};
-use marey_eval::{Heat, ViewMean};
+use burn::tensor::Device;
+use marey_clip::{ClassList, Clip, Pixels, Span, Timeline};
+use marey_eval::{Heat, Smoothing, ViewAggregate, ViewScores};
 use marey_media::{OpenOptions, Reader};
-use marey_model::{Bundle, Card};
+use marey_model::{Answering, Bundle, Card, EnsembleCard};
 use serde::Serialize;
 
-use crate::{Error, Windowing};
+use crate::{Error, Member, Windowing};
 
-/// Scores clips with a bundle's model, prepared exactly as in training.
+/// Scores sources with one bundle, or with several whose scores are averaged, prepared exactly as in training.
 #[derive(Debug)]
 pub struct Predictor {
-    bundle: Bundle,
+    members: Vec<Member>,
+    /// How the members' logits become an answer: the card's for one bundle, the ensemble's for several.
+    answer: Answering,
     batch: usize,
-    device: Device,
 }
 
 /// A class and its score.
@@ -24,7 +25,7 @@ pub struct Predictor {
 pub struct Guess {
     /// Name of the class.
     pub class: String,
-    /// Its score after softmax, 0–1.
+    /// Its score, 0–1.
     pub score: f32,
 }
 
@@ -35,6 +36,8 @@ pub struct WindowPrediction {
     pub start_sec: f64,
     /// End of the window in seconds.
     pub end_sec: f64,
+    /// Whether the best score is below the bundle's threshold: the answer is "uncertain".
+    pub is_uncertain: bool,
     /// The best guesses, best first.
     pub top: Vec<Guess>,
 }
@@ -46,8 +49,10 @@ pub struct Prediction {
     pub path: PathBuf,
     /// The best class; for a source cut into windows, that of the mean score.
     pub class: String,
-    /// Its score after softmax, 0–1.
+    /// Its score, 0–1.
     pub confidence: f32,
+    /// Whether the confidence is below the bundle's threshold: the answer is "uncertain".
+    pub is_uncertain: bool,
     /// The best guesses, best first.
     pub top: Vec<Guess>,
     /// What decoded the source.
@@ -57,40 +62,114 @@ pub struct Prediction {
     pub windows: Vec<WindowPrediction>,
 }
 
+/// The scores of every window of a source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scanned {
+    /// When each frame of the source is shown.
+    pub timeline: Timeline,
+    /// What decoded the source.
+    pub backend: String,
+    /// The windows in order of time.
+    pub spans: Vec<Span>,
+    /// For each window one score a class, not smoothed.
+    pub scores: Vec<Vec<f32>>,
+}
+
 impl Predictor {
-    /// The bundle in `dir`. Clips are scored `batch` at a time.
+    /// The bundle, or the ensemble, in `dir`. Clips are scored `batch` at a time.
     ///
     /// # Errors
-    /// When the bundle cannot be read, is of another version, or its parts do not fit together.
+    /// When it cannot be read, is of another version, or its parts do not fit together.
     pub fn open(dir: &Path, batch: usize, device: &Device) -> Result<Self, Error> {
+        let Some((card, members)) = EnsembleCard::find(dir)? else {
+            return Ok(Self::of_bundle(Bundle::load(dir, device)?, batch, device));
+        };
+        let mut predictor = Self::together(&members, batch, device)?;
+        let cards: Vec<&Card> = predictor.members.iter().map(Member::card).collect();
+        card.check(dir, &cards)?;
+        predictor.answer = card.answer;
+        Ok(predictor)
+    }
+
+    /// The bundles in `dirs` together: their scores are averaged (Lakshminarayanan et al., "Simple and Scalable Predictive
+    /// Uncertainty Estimation using Deep Ensembles", NeurIPS 2017). Each has its own sampling, preprocessing, views and
+    /// calibration; thresholds of the members are not used, because those of an average are others.
+    ///
+    /// # Errors
+    /// When there is none, one cannot be read, or their classes differ.
+    pub fn together(dirs: &[PathBuf], batch: usize, device: &Device) -> Result<Self, Error> {
+        let members = dirs
+            .iter()
+            .map(|dir| Ok(Member::new(Bundle::load(dir, device)?, device)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let first = members.first().ok_or(Error::NoMember)?;
+        for (dir, member) in dirs.iter().zip(&members) {
+            if member.card().classes != first.card().classes {
+                return Err(Error::Members {
+                    first: dirs[0].clone(),
+                    first_classes: first.card().classes.names().to_vec(),
+                    other: dir.clone(),
+                    other_classes: member.card().classes.names().to_vec(),
+                });
+            }
+        }
+        let answer = match &members[..] {
+            [only] => only.card().answer.clone(),
+            _ => Answering::default(),
+        };
         Ok(Self {
-            bundle: Bundle::load(dir, device)?,
+            members,
+            answer,
             batch: batch.max(1),
-            device: device.clone(),
         })
     }
 
-    /// What the bundle says about itself.
-    pub const fn card(&self) -> &Card {
-        self.bundle.card()
+    /// A bundle that is in memory.
+    pub fn of_bundle(bundle: Bundle, batch: usize, device: &Device) -> Self {
+        let answer = bundle.card().answer.clone();
+        Self {
+            members: vec![Member::new(bundle, device)],
+            answer,
+            batch: batch.max(1),
+        }
+    }
+
+    /// The same with another way to answer, such as before a calibration is fitted.
+    #[must_use]
+    pub fn with_answer(mut self, answer: Answering) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    /// The same with window scores smoothed another way, or not at all.
+    #[must_use]
+    pub fn with_smoothing(mut self, smoothing: Option<Smoothing>) -> Self {
+        self.answer.smoothing = smoothing;
+        self
+    }
+
+    /// The bundles, one or more.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// How logits become an answer.
+    pub const fn answer(&self) -> &Answering {
+        &self.answer
+    }
+
+    /// What the bundle says about itself; of several, the first.
+    pub fn card(&self) -> &Card {
+        self.members[0].card()
     }
 
     /// The classes, in the order of the scores.
-    pub const fn classes(&self) -> &ClassList {
+    pub fn classes(&self) -> &ClassList {
         &self.card().classes
     }
 
-    /// Scores after softmax of prepared clips: for each of `dims[0]` clips one score a class.
-    ///
-    /// # Shapes
-    /// - `pixels`: `u8` `[b, t, h, w, 3]` = `dims`, as `Preprocess::spatial` gives them
-    pub fn scores(&self, pixels: Vec<u8>, dims: [usize; 5]) -> Vec<Vec<f32>> {
-        let input = self.card().preprocess.to_input(pixels, dims, &self.device);
-        self.bundle.model().scores(input)
-    }
-
     /// Where in a prepared clip the model found what speaks for a class (Grad-CAM, see
-    /// [`Model::evidence`](marey_model::Model::evidence)).
+    /// [`Model::evidence`](marey_model::Model::evidence)); of several models, the first.
     ///
     /// # Shapes
     /// - `pixels`: `u8` `[1, t, h, w, 3]` = `dims`
@@ -98,15 +177,7 @@ impl Predictor {
     /// # Panics
     /// If there are several clips, or `class` is none of the model's.
     pub fn heat(&self, pixels: Vec<u8>, dims: [usize; 5], class: usize) -> Heat {
-        let input = self.card().preprocess.to_input(pixels, dims, &self.device);
-        let evidence = self.bundle.model().evidence(input, class);
-        let [_, t, h, w] = evidence.places.dims();
-        Heat {
-            class: self.classes().name(class).to_owned(),
-            dims: [t, h, w],
-            values: values(evidence.places),
-            over_time: values(evidence.over_time),
-        }
+        self.members[0].heat(pixels, dims, class)
     }
 
     /// What the model says about the source at `path`, `top` guesses long; with `windowing`, also about each window.
@@ -120,79 +191,149 @@ impl Predictor {
         windowing: Option<&Windowing>,
         options: &OpenOptions,
     ) -> Result<Prediction, Error> {
-        let mut reader = marey_media::open(path, options)?;
-        let backend = reader.info().backend.to_string();
-        let timeline = reader.info().timeline.clone();
-        let spans = windowing.map_or_else(
-            || vec![timeline.span()],
-            |windowing| windowing.spans(timeline.span()),
-        );
-        let scores = self.scores_of_spans(reader.as_mut(), &timeline, &spans)?;
-        if scores.iter().flatten().any(|score| !score.is_finite()) {
-            return Err(Error::NonFinite {
-                path: path.to_owned(),
-            });
-        }
-        let mut mean = ViewMean::new(self.classes().len());
-        scores.iter().for_each(|scores| mean.add(0, scores));
-        let (_, mean) = mean.finish().remove(0);
+        let scanned = self.scan(path, windowing, None, options)?;
+        let mean = mean_of(&scanned.scores);
         let best = self.guesses(&mean, top);
         let window = |(span, scores): (&Span, &Vec<f32>)| WindowPrediction {
             start_sec: span.start().as_secs(),
             end_sec: span.end().as_secs(),
+            is_uncertain: self.answer.is_uncertain(scores),
             top: self.guesses(scores, top),
         };
-        let windows = windowing
-            .map(|_| spans.iter().zip(&scores).map(window).collect())
-            .unwrap_or_default();
+        let windows = match windowing {
+            Some(_) => {
+                let smoothed = self.smoothed(&scanned.scores);
+                scanned.spans.iter().zip(&smoothed).map(window).collect()
+            }
+            None => Vec::new(),
+        };
         Ok(Prediction {
             path: path.to_owned(),
             class: best[0].class.clone(),
             confidence: best[0].score,
+            is_uncertain: self.answer.is_uncertain(&mean),
             top: best,
-            backend,
+            backend: scanned.backend,
             windows,
         })
     }
 
-    /// Mean scores over the views of each span, in the order of `spans`.
-    fn scores_of_spans(
+    /// The scores of every window of the source at `path`, or of the stretch `within` of it; without `windowing` there is one
+    /// window.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or a score is not finite.
+    pub fn scan(
         &self,
+        path: &Path,
+        windowing: Option<&Windowing>,
+        within: Option<Span>,
+        options: &OpenOptions,
+    ) -> Result<Scanned, Error> {
+        let mut reader = marey_media::open(path, options)?;
+        let backend = reader.info().backend.to_string();
+        let timeline = reader.info().timeline.clone();
+        let whole = within
+            .and_then(|within| within.intersection(timeline.span()))
+            .unwrap_or(timeline.span());
+        let spans = windowing.map_or_else(|| vec![whole], |windowing| windowing.spans(whole));
+        let mut by_member = Vec::new();
+        for member in &self.members {
+            by_member.push(self.logits_of_spans(member, reader.as_mut(), &timeline, &spans)?);
+        }
+        let mut scores = Vec::with_capacity(spans.len());
+        for idx in 0..spans.len() {
+            let logits: Vec<&[f32]> = by_member.iter().map(|logits| &logits[idx][..]).collect();
+            let answered = self
+                .together_logits(&logits)
+                .and_then(|logits| Ok(self.answer.scores(&logits)?));
+            // The reason is the same for every item; the path is what helps.
+            scores.push(answered.map_err(|_| Error::NonFinite {
+                path: path.to_owned(),
+            })?);
+        }
+        Ok(Scanned {
+            timeline,
+            backend,
+            spans,
+            scores,
+        })
+    }
+
+    /// Window scores in order of time, smoothed as the answer says.
+    pub fn smoothed(&self, scores: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        match &self.answer.smoothing {
+            Some(smoothing) => smoothing.apply(scores),
+            None => scores.to_vec(),
+        }
+    }
+
+    /// One bundle's logits as they are; of several, the logarithm of the mean of their scores.
+    pub(crate) fn together_logits(&self, by_member: &[&[f32]]) -> Result<Vec<f32>, Error> {
+        if let [only] = by_member {
+            return Ok(only.to_vec());
+        }
+        let mut mean = ViewScores::new(self.classes().len(), ViewAggregate::Mean);
+        for (member, logits) in self.members.iter().zip(by_member) {
+            let scores = member.card().answer.scores(logits)?;
+            // A score of 0 has no logarithm; the smallest positive one weighs nothing in a mean.
+            let logs = scores.iter().map(|score| score.max(f32::MIN_POSITIVE).ln());
+            mean.add(0, &logs.collect::<Vec<_>>());
+        }
+        Ok(mean.finish().remove(0).1)
+    }
+
+    /// The logits of each span by one member, its views taken together, in the order of `spans`.
+    fn logits_of_spans(
+        &self,
+        member: &Member,
         reader: &mut dyn Reader,
         timeline: &Timeline,
         spans: &[Span],
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let sampling = &self.card().sampling;
-        let plans: Vec<(usize, ClipPlan)> = spans
-            .iter()
-            .enumerate()
-            .flat_map(|(idx, &span)| {
-                sampling
-                    .plan_views(timeline, span)
-                    .into_iter()
-                    .map(move |plan| (idx, plan))
-            })
-            .collect();
-        let mut means = ViewMean::new(self.classes().len());
-        for plans in plans.chunks(self.batch) {
-            let (mut pixels, mut dims) = (Vec::new(), [0; 5]);
-            for (_, plan) in plans {
-                let clip = self.card().preprocess.spatial(&reader.read(plan)?)?;
-                let [t, h, w, c] = clip.dims();
-                dims = [plans.len(), t, h, w, c];
+        let Card {
+            sampling,
+            preprocess,
+            answer,
+            ..
+        } = member.card();
+        let sampling = answer.sampling(sampling);
+        let mut views = ViewScores::new(self.classes().len(), answer.aggregate);
+        let mut waiting: Vec<(usize, Clip)> = Vec::new();
+        let mut score = |waiting: &mut Vec<(usize, Clip)>| {
+            let Some((_, first)) = waiting.first() else {
+                return;
+            };
+            let [t, h, w, c] = first.dims();
+            let dims = [waiting.len(), t, h, w, c];
+            let (items, clips): (Vec<usize>, Vec<Clip>) = waiting.drain(..).unzip();
+            let mut pixels = Vec::with_capacity(dims.iter().product());
+            for clip in clips {
                 match clip.into_parts().0 {
                     Pixels::U8(values) => pixels.extend(values),
-                    Pixels::F32(_) => unreachable!("`Preprocess::spatial` gives u8"),
+                    Pixels::F32(_) => unreachable!("`Preprocess` gives u8"),
                 }
             }
-            for ((idx, _), scores) in plans.iter().zip(self.scores(pixels, dims)) {
-                means.add(*idx, &scores);
+            for (idx, logits) in items.into_iter().zip(member.logits(pixels, dims)) {
+                views.add(idx, &logits);
+            }
+        };
+        for (idx, &span) in spans.iter().enumerate() {
+            for plan in sampling.plan_views(timeline, span) {
+                let clip = reader.read(&plan)?;
+                for view in preprocess.spatial_views(&clip, answer.spatial())? {
+                    waiting.push((idx, view));
+                    if waiting.len() == self.batch {
+                        score(&mut waiting);
+                    }
+                }
             }
         }
-        Ok(means
+        score(&mut waiting);
+        Ok(views
             .finish()
             .into_iter()
-            .map(|(_, scores)| scores)
+            .map(|(_, logits)| logits)
             .collect())
     }
 
@@ -208,8 +349,12 @@ impl Predictor {
     }
 }
 
-/// The values of a tensor, read back from the device.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data().convert::<f32>();
-    data.try_into_vec().expect("converted to f32")
+/// The mean of window scores, class by class. There is one window at least.
+fn mean_of(scores: &[Vec<f32>]) -> Vec<f32> {
+    let num_classes = scores[0].len();
+    let mean = |class: usize| {
+        let sum: f64 = scores.iter().map(|scores| f64::from(scores[class])).sum();
+        (sum / scores.len() as f64) as f32
+    };
+    (0..num_classes).map(mean).collect()
 }

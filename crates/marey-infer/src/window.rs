@@ -30,6 +30,16 @@ impl Windowing {
         Ok(Self { length, hop })
     }
 
+    /// How long a window is.
+    pub const fn length(&self) -> Duration {
+        self.length
+    }
+
+    /// How far apart the starts of two windows are.
+    pub const fn hop(&self) -> Duration {
+        self.hop
+    }
+
     /// The windows that lie inside `whole`, in order. The last one ends at the end of `whole`, so nothing is left out; a
     /// source shorter than a window gives one window, all of it.
     pub fn spans(&self, whole: Span) -> Vec<Span> {

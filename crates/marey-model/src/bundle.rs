@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use burn::tensor::Device;
 
-use crate::{Card, Error, ErrorKind, Model, files, layer::Init, weights};
+use crate::{Answering, Card, Error, ErrorKind, Model, files, layer::Init, weights};
 
 const CARD: &str = "card.toml";
 const WEIGHTS: &str = "model.safetensors";
@@ -43,6 +43,13 @@ impl Bundle {
     /// What it says about itself.
     pub const fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// The same model with another way to answer. What it says is checked when the bundle is loaded.
+    #[must_use]
+    pub fn with_answer(mut self, answer: Answering) -> Self {
+        self.card.answer = answer;
+        self
     }
 
     /// Model and card apart.

@@ -6,10 +6,15 @@ use marey_clip::{ClassList, Sampling};
 use marey_transform::Preprocess;
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorKind, ModelConfig, Outputs, Task};
+use crate::{Answering, ErrorKind, ModelConfig, Outputs, Task};
 
 /// Version of the bundle's format. It changes when a program of before would misread a bundle.
-pub const FORMAT_VERSION: i64 = 1;
+///
+/// Version 2 added `[answer]`. Bundles of version 1 are read: they answer by softmax alone.
+pub const FORMAT_VERSION: i64 = 2;
+
+/// The oldest version that can be read.
+const OLDEST_VERSION: i64 = 1;
 
 /// A bundle's `card.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +38,9 @@ pub struct Card {
     pub sampling: Sampling,
     /// How a clip becomes the model's input.
     pub preprocess: Preprocess,
+    /// How logits become an answer.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub answer: Answering,
     /// Where the model comes from.
     pub provenance: Provenance,
     /// What was measured, and on what.
@@ -61,6 +69,10 @@ pub struct Provenance {
     pub precision: String,
     /// What it was trained on.
     pub data: DataSummary,
+}
+
+fn is_plain(answer: &Answering) -> bool {
+    *answer == Answering::default()
 }
 
 fn f32_name() -> String {
@@ -137,6 +149,7 @@ impl Card {
             heads: Vec::new(),
             sampling,
             preprocess,
+            answer: Answering::default(),
             provenance,
             figures: Vec::new(),
         }
@@ -166,7 +179,7 @@ impl Card {
             .get("format_version")
             .and_then(toml::Value::as_integer)
             .ok_or_else(|| invalid("format_version is missing or no integer".to_owned()))?;
-        if found != FORMAT_VERSION {
+        if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&found) {
             let advice = if found > FORMAT_VERSION {
                 "update this program, or train again with this version"
             } else {
@@ -178,7 +191,8 @@ impl Card {
                 advice,
             });
         }
-        let card: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        let mut card: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        card.format_version = FORMAT_VERSION;
         card.model
             .validate()
             .map_err(|error| invalid(error.kind().to_string()))?;
@@ -188,6 +202,9 @@ impl Card {
         card.preprocess
             .validate()
             .map_err(|error| invalid(error.to_string()))?;
+        card.answer
+            .validate(&card.sampling, &card.preprocess, card.classes.len())
+            .map_err(invalid)?;
         let found = card.preprocess.fingerprint();
         if found != card.preprocess_fingerprint {
             return Err(ErrorKind::Fingerprint {

@@ -35,21 +35,29 @@ mod heads;
 
 mod model;
 
+mod logits;
+
 mod evidence;
 
 pub mod weights;
+
+mod answer;
 
 mod card;
 
 mod bundle;
 
+mod ensemble;
+
 mod error;
 
 pub mod files;
 
+pub use answer::{Answering, Fitted, Rejection};
 pub use bundle::Bundle;
 pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, HeadClasses, Provenance, utc};
 pub use config::{HeadImport, ModelConfig};
+pub use ensemble::EnsembleCard;
 pub use error::{Error, ErrorKind};
 pub use evidence::Evidence;
 pub use heads::{AnomalyOutput, Outputs};

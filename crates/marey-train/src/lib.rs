@@ -32,6 +32,10 @@ mod trainer;
 
 mod validate;
 
+mod eval;
+
+mod watching;
+
 mod noise;
 
 mod loss;
@@ -69,6 +73,7 @@ mod error;
 pub use average::{EmaConfig, SwaConfig};
 pub use checkpoint::Progress;
 pub use error::Error;
+pub use eval::{CalibrationMethod, EvalConfig, RejectionRule};
 pub use loss::{ClassWeights, FocalPt, Loss, LossConfig, LossKind, one_hot};
 pub use mix::MixConfig;
 pub use monitor::{Best, ClassFigure, Monitor, Watch};
@@ -76,9 +81,10 @@ pub use noise::{LayerTime, NoiseConfig, NoiseStep, NoiseTrainer, StepParts};
 pub use observer::{Event, Observer, Silent};
 pub use optimizer::{FreezeNorm, Optimizer, OptimizerConfig, OptimizerKind, OptimizerSection};
 pub use precision::{LossScale, Precision};
-pub use recipe::{EvalConfig, Recipe, Select, TrainConfig};
+pub use recipe::{Recipe, Select, TrainConfig};
 pub use run::{EpochRecord, EventLog, Run, StepRecord};
 pub use sam::SamConfig;
 pub use schedule::{Anneal, Plateau, Schedule, ScheduleConfig, ScheduleKind};
 pub use trainer::{Ending, Setup, Start, Trained, train};
 pub use validate::Validation;
+pub use watching::{AnomalyConfig, EventsConfig};

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use self::text::{apply_override, with_nearest_key};
 use crate::{
-    EmaConfig, Error, LossConfig, MixConfig, Monitor, OptimizerSection, Precision, ScheduleConfig,
-    SwaConfig,
+    EmaConfig, Error, EvalConfig, LossConfig, MixConfig, Monitor, OptimizerSection, Precision,
+    ScheduleConfig, SwaConfig,
 };
 
 /// A full run configuration.
@@ -149,25 +149,6 @@ pub enum Select {
     Last,
 }
 
-/// The `[eval]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvalConfig {
-    /// Draws of the group bootstrap (default 1000).
-    pub bootstrap_draws: usize,
-    /// Also trains the same model with the same budget on single frames, as a baseline of the report (default false).
-    pub single_frame_baseline: bool,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        Self {
-            bootstrap_draws: 1000,
-            single_frame_baseline: false,
-        }
-    }
-}
-
 const fn one() -> usize {
     1
 }
@@ -269,7 +250,6 @@ impl Recipe {
                 train.keep_every_epochs.unwrap_or(1),
             ),
             ("train.patience", train.patience.unwrap_or(1)),
-            ("eval.bootstrap_draws", self.eval.bootstrap_draws),
         ];
         if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{key} is 0, it must be at least 1"));
@@ -305,6 +285,7 @@ impl Recipe {
         self.sampling
             .validate()
             .map_err(|error| error.to_string())?;
+        self.eval.validate(&self.sampling, &self.preprocess)?;
         self.augment
             .validate(&self.preprocess)
             .map_err(|error| error.to_string())?;

@@ -1,8 +1,10 @@
 //! The figures of the validation split after an epoch.
 
 use burn::tensor::Device;
-use marey_data::{Loader, Split, score_views};
-use marey_eval::{Bootstrap, Classification, Scored, average_precision, classify, roc_auc};
+use marey_data::{Loader, Split, item_logits, scored};
+use marey_eval::{
+    Bootstrap, Classification, Scored, average_precision, classify, roc_auc, scores_from_logits,
+};
 use marey_model::Model;
 
 use crate::{Error, Event, Monitor, Observer, Recipe, monitor::ClassFigure};
@@ -16,7 +18,7 @@ pub struct Validation {
     pub monitored: f64,
 }
 
-/// Scores every item of `loader` as evaluation does, all views averaged, and computes [`Monitor::ALL`] and what the recipe
+/// Scores every item of `loader` by the views of `eval.validate_views`, and computes [`Monitor::ALL`] and what the recipe
 /// watches.
 pub(crate) fn validate(
     model: &Model,
@@ -25,10 +27,12 @@ pub(crate) fn validate(
     observer: &mut dyn Observer,
     device: &Device,
 ) -> Result<Validation, Error> {
-    let num_clips = loader.indices().len() * recipe.sampling.views;
-    let scored = score_views(
+    let answer = recipe.eval.validating();
+    let num_clips = loader.indices().len() * answer.num_views(&recipe.sampling);
+    let logits = item_logits(
         loader,
-        &mut |batch| model.scores(recipe.preprocess.to_input(batch.pixels, batch.dims, device)),
+        answer.aggregate,
+        &mut |batch| model.logits(recipe.preprocess.to_input(batch.pixels, batch.dims, device)),
         &mut |clips_done| {
             observer.on_event(&Event::Validating {
                 clips_done,
@@ -36,12 +40,16 @@ pub(crate) fn validate(
             })
         },
     )?;
+    let dataset = loader.dataset();
+    let scored: Vec<Scored> = logits
+        .iter()
+        .map(|found| scored(dataset, found.item, scores_from_logits(&found.logits)))
+        .collect();
     // An epoch's figures choose and stop; their intervals come with the report, so two draws are enough here.
     let bootstrap = Bootstrap {
         draws: 2,
         ..Bootstrap::default()
     };
-    let dataset = loader.dataset();
     let found = classify(
         dataset.classes.names(),
         &dataset.class_counts(Split::Train),

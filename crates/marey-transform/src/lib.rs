@@ -32,6 +32,8 @@ mod input;
 
 mod source;
 
+mod views;
+
 mod error;
 
 pub use augment::{
@@ -40,6 +42,7 @@ pub use augment::{
 };
 pub use error::Error;
 pub use preprocess::{Preprocess, Resize};
+pub use views::SpatialViews;
 
 #[cfg(test)]
 mod golden;

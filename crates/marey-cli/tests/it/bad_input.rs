@@ -139,7 +139,7 @@ fn a_bundle_of_another_version_says_both() {
         card,
         &project
             .read(card)
-            .replace("format_version = 1", "format_version = 99"),
+            .replace("format_version = 2", "format_version = 99"),
     );
     let error = fail(&[
         "predict",

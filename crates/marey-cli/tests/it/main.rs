@@ -8,6 +8,12 @@ mod harness;
 /// Train, evaluate, predict: the same clip gets the same scores on every way.
 mod road;
 
+/// How a bundle answers: views, calibration, silence, smoothing, several bundles together.
+mod answer;
+
+/// Whole recordings: events and anomalies.
+mod recordings;
+
 /// Runs beside each other on the same items.
 mod compare;
 

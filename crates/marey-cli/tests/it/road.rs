@@ -115,11 +115,14 @@ fn a_csv_holds_the_same_guesses_as_json() {
         let csv = predict(&["--format", "csv"]);
         let mut lines = csv.lines();
         let header = (1..=num_guesses).map(|rank| format!(",class_{rank},score_{rank}"));
-        let expected = format!("path,start_sec,end_sec{}", header.collect::<String>());
+        let expected = format!(
+            "path,start_sec,end_sec,is_uncertain{}",
+            header.collect::<String>()
+        );
         assert_eq!(lines.next(), Some(&expected[..]));
         let predictions: Vec<Value> = serde_json::from_str(&predict(&["--json"])).expect("JSON");
         let rows = predictions.iter().map(|prediction| {
-            let mut row = format!("{},,", prediction["path"].as_str().expect("a path"));
+            let mut row = format!("{},,,false", prediction["path"].as_str().expect("a path"));
             for guess in prediction["top"].as_array().expect("guesses") {
                 let class = guess["class"].as_str().expect("a class");
                 row += &format!(
@@ -136,7 +139,7 @@ fn a_csv_holds_the_same_guesses_as_json() {
     ]);
     let row = csv.lines().nth(1).expect("a window");
     assert!(
-        row.contains(".gif,0,0.5,") && row.split(',').count() == 9,
+        row.contains(".gif,0,0.5,false,") && row.split(',').count() == 10,
         "{row}"
     );
 }

@@ -8,7 +8,7 @@ use std::{
 
 use marey_clip::{Clip, ClipPlan, Pixels, Sampling, Timeline, rng_for};
 use marey_media::Reader;
-use marey_transform::{Augment, Preprocess};
+use marey_transform::{Augment, Preprocess, SpatialViews};
 
 use crate::{Dataset, Error, ErrorKind, Frames, Item};
 
@@ -24,14 +24,14 @@ pub(super) enum Job {
         occurrence: u64,
         segments: usize,
     },
-    /// All views.
-    Views { item: usize },
+    /// All views, each as these crops.
+    Views { item: usize, spatial: SpatialViews },
 }
 
 impl Job {
     pub(super) const fn item(self) -> usize {
         match self {
-            Self::Random { item, .. } | Self::Views { item } => item,
+            Self::Random { item, .. } | Self::Views { item, .. } => item,
         }
     }
 }
@@ -44,7 +44,7 @@ const PURPOSE_CLIP: u64 = 0x434C_4950_0000_0000;
 pub(super) struct Clips {
     pub(super) dataset: Arc<Dataset>,
     pub(super) sampling: Sampling,
-    preprocess: Preprocess,
+    pub(super) preprocess: Preprocess,
     frames: Frames,
     /// Sources of more than one item: worth keeping open.
     repeated: HashSet<PathBuf>,
@@ -111,13 +111,14 @@ impl Clips {
                 };
                 span.parts(segments).map(random).collect()
             }
-            Job::Views { .. } => {
-                let plans = self.sampling.plan_views(&timeline, span);
-                let view = |plan: &ClipPlan| {
-                    let clip = self.clip(item, plan, readers)?;
-                    Ok(bytes(self.preprocess.spatial(&clip).map_err(failed)?))
-                };
-                plans.iter().map(view).collect()
+            Job::Views { spatial, .. } => {
+                let mut clips = Vec::new();
+                for plan in self.sampling.plan_views(&timeline, span) {
+                    let clip = self.clip(item, &plan, readers)?;
+                    let views = self.preprocess.spatial_views(&clip, spatial);
+                    clips.extend(views.map_err(failed)?.into_iter().map(bytes));
+                }
+                Ok(clips)
             }
         }
     }

@@ -9,7 +9,7 @@ use marey_data::{
 use marey_media::OpenOptions;
 use marey_transform::{
     Affine, Augment, CoarseDropout, ColorJitter, Fog, GaussianBlur, GaussianNoise, Preprocess,
-    Rain, RandAugment, RandomErasing, RandomResizedCrop, Resize, Shadow, Snow,
+    Rain, RandAugment, RandomErasing, RandomResizedCrop, Resize, Shadow, Snow, SpatialViews,
 };
 
 use crate::fixtures::{ARRAY_FPS, array, folder, write};
@@ -260,6 +260,41 @@ fn views_of_an_item_stay_together() {
         (20, 20 + 16),
         "the first and the last four frames"
     );
+}
+
+#[test]
+fn every_view_comes_as_its_crops_and_mirror_images() {
+    let dir = folder();
+    let dataset = Arc::new(dataset(dir.path(), 3));
+    let loader = || {
+        Loader::new(
+            dataset.clone(),
+            vec![2, 0, 1],
+            Sampling::dense(4, 1).with_views(2),
+            Preprocess::new([4, 5], Resize::Stretch),
+            LoaderConfig {
+                batch: 8,
+                ..config(2)
+            },
+            Frames::Files(OpenOptions::default()),
+        )
+        .expect("valid settings")
+    };
+    let mirrors = SpatialViews {
+        crops: 1,
+        flip: true,
+    };
+    let batches = loader().with_spatial(mirrors).expect("valid").views();
+    let items: Vec<_> = batches
+        .map(|batch| batch.expect("readable arrays").items)
+        .collect();
+    assert_eq!(items, [[2, 2, 2, 2, 0, 0, 0, 0].to_vec(), vec![1; 4]]);
+    let crops = SpatialViews {
+        crops: 3,
+        flip: false,
+    };
+    let error = loader().with_spatial(crops).expect_err("all is in view");
+    assert!(error.to_string().contains("has no effect"), "{error}");
 }
 
 #[test]

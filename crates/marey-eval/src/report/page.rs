@@ -1,7 +1,7 @@
 //! `report.html`: the page around the sections.
 
 use super::words::{plain_verdict, words};
-use super::{Report, gallery, sections};
+use super::{Report, doubts, gallery, recordings, sections, trust};
 use crate::plot::{Plot, escape, page_style, plot_style};
 use crate::{SCHEMA_VERSION, Severity, Standing};
 
@@ -21,9 +21,14 @@ pub(super) fn page(report: &Report) -> String {
         sections::figures(report, &plots),
         sections::comparisons(report),
         sections::classes(report, &plots),
+        trust::trust(report, &plots),
+        doubts::gaps(report),
+        recordings::events(report),
+        recordings::anomalies(report),
         gallery::confusions(report),
         gallery::groups(report),
         gallery::mistakes(report),
+        doubts::labels(report),
         sections::findings(report),
         sections::training(&plots),
         sections::data(report, &plots),

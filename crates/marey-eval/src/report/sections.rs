@@ -46,7 +46,7 @@ pub(super) fn figures(report: &Report, plots: &[Plot]) -> Option<Section> {
     Some(section("Figures", body))
 }
 
-fn figure_row(figure: &Figure) -> Vec<String> {
+pub(super) fn figure_row(figure: &Figure) -> Vec<String> {
     let believed = figure.widest_interval();
     let mut interval = format!(
         "<b>{}</b><small>{}</small>",
@@ -77,7 +77,7 @@ fn figure_row(figure: &Figure) -> Vec<String> {
     ]
 }
 
-fn method_name(interval: &Interval) -> &'static str {
+pub(super) fn method_name(interval: &Interval) -> &'static str {
     match interval.method {
         IntervalMethod::Wilson => "Wilson",
         IntervalMethod::Poisson => "Poisson",

@@ -34,7 +34,7 @@ fn gerund(name: &str) -> String {
 }
 
 /// `(word, meaning)`; `docs/glossary.md` has the same meanings.
-const WORDS: [(&str, &str); 15] = [
+const WORDS: [(&str, &str); 17] = [
     (
         "Item",
         "one labelled thing to recognise, such as a short video or a stretch of a long one.",
@@ -83,7 +83,17 @@ const WORDS: [(&str, &str); 15] = [
     ),
     (
         "Score",
-        "how sure the model says it is, from 0 to 1. It is not a probability of being right.",
+        "how sure the model says it is, from 0 to 1. Unless it is calibrated it is not a probability of being right.",
+    ),
+    (
+        "Calibration",
+        "a change of scores, learned on <i>validation</i>, after which an answer with a score of 0.8 should be right in \
+         eight of ten cases.",
+    ),
+    (
+        "Events, alarms",
+        "an event is a labelled stretch of a recording; an alarm is a stretch that the model reports. A false alarm found \
+         no event.",
     ),
     (
         "Confusion matrix",
@@ -105,6 +115,8 @@ const WORDS: [(&str, &str); 15] = [
 pub(super) fn words(report: &Report) -> Section {
     let is_needed = |word: &str| match word {
         "Epoch, loss, learning rate" => !report.curves.is_empty(),
+        "Calibration" => report.calibration.is_some(),
+        "Events, alarms" => report.events.is_some(),
         "Seed" => !report.origin.command.is_empty(),
         "Points" => !report.classification.comparisons.is_empty(),
         _ => true,

@@ -12,6 +12,8 @@ fn a_full_report_has_every_plot() {
         "figures",
         "confusion_matrix",
         "class_recall",
+        "reliability",
+        "coverage",
         "loss",
         "validation_metrics",
         "learning_rate",
@@ -30,6 +32,8 @@ fn a_plot_without_data_is_left_out() {
         curve.points = vec![(0.0, f64::NAN), (f64::INFINITY, 1.0)];
     }
     report.data.splits.clear();
+    report.selective = None;
+    report.classification.reliability.clear();
     let plots = report.plots();
     let names: Vec<&str> = plots.iter().map(Plot::name).collect();
     assert_eq!(names, ["figures", "confusion_matrix", "class_recall"]);

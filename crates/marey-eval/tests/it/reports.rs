@@ -250,6 +250,10 @@ fn an_evaluation_without_training_is_a_report_too() {
         "<h2>Data",
         "<h2>Recipe",
         "<h2>How to get",
+        "<h2>What it only knows",
+        "<h2>Events in recordings",
+        "<h2>Anomalies in recordings",
+        "<h2>Labels to look at",
         "<h2>Findings",
         "<h2>What is taken",
         "class=\"film\"",
@@ -389,4 +393,33 @@ fn groups_come_worst_first_and_findings_gravest_first() {
         html.contains(" and 4 more"),
         "items beyond the eighth are counted"
     );
+}
+
+#[test]
+fn what_was_judged_beside_the_items_has_its_place() {
+    let mut report = sample::report();
+    let html = report.to_html();
+    for present in [
+        "<h2>How far to trust a score",
+        "Calibration: temperature 0.600",
+        "says “uncertain” (so that 80.0 % of the validation items are answered",
+        "<h2>What it only knows by heart",
+        "<h2>Events in recordings",
+        "12 recordings watched in windows of 20 s, 10 s apart",
+        "holds items of other splits",
+        "<h2>Anomalies in recordings",
+        "By recording: mean of the 3 highest windows",
+        "<h2>Labels to look at",
+        "Words on this page",
+    ] {
+        assert!(html.contains(present), "{present}");
+    }
+    // A calibration that was fitted on the judged split is no evidence, and the page says so.
+    assert!(!html.contains("fitted on this very split"));
+    report.split = "validation".into();
+    assert!(report.to_html().contains("fitted on this very split"));
+    report.label_candidates[0].item = "<b>.mp4".into();
+    report.events.as_mut().expect("there").left_out[0] = "<i>".into();
+    let html = report.to_html();
+    assert!(html.contains("&lt;b&gt;.mp4") && html.contains("<li>&lt;i&gt;</li>"));
 }

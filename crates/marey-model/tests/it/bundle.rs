@@ -171,7 +171,7 @@ fn bundles_that_cannot_be_trusted_are_refused() {
     fresh();
     edit_card(
         &path,
-        "format_version = 1",
+        "format_version = 2",
         "format_version = 7\nfuture = 1",
     );
     check_refused(
