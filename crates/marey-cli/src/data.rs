@@ -2,6 +2,10 @@
 
 mod audit;
 
+mod label_errors;
+
+mod learning_curve;
+
 mod split;
 
 mod twins;
@@ -29,6 +33,10 @@ pub(crate) enum Command {
     Split(split::Args),
     /// Decode a recipe's clips once into a packed store.
     Pack(PackArgs),
+    /// Train on growing parts of the training split, and say what more clips would buy.
+    LearningCurve(learning_curve::Args),
+    /// Find items whose label looks wrong to models that never saw them.
+    LabelErrors(label_errors::Args),
     /// Find items that show the same footage: copies, crops, mirrored and shifted cuts.
     Twins(twins::Args),
 }
@@ -62,6 +70,8 @@ pub(crate) fn run(command: Command) -> Result<Outcome> {
         Command::Probe(args) => probe(&args),
         Command::Audit(args) => audit::run(args),
         Command::Split(args) => split::run(&args),
+        Command::LearningCurve(args) => learning_curve::run(args),
+        Command::LabelErrors(args) => label_errors::run(args),
         Command::Pack(args) => pack(&args),
         Command::Twins(args) => twins::run(&args),
     }

@@ -14,6 +14,9 @@ mod answer;
 /// Whole recordings: events and anomalies.
 mod recordings;
 
+/// What more clips would buy, and labels that look wrong.
+mod doubts;
+
 /// Runs beside each other on the same items.
 mod compare;
 
