@@ -247,6 +247,7 @@ impl<'a> Trainer<'a> {
         let train = &self.setup.recipe.train;
         if self.progress.step == 0 {
             self.place_center()?;
+            self.begin_moving_average();
         }
         while self.progress.epochs_done < train.epochs {
             if self.progress.watch.is_over(train.patience) {

@@ -54,6 +54,24 @@ fn averages_change_what_is_bundled_and_not_how_it_is_learned() {
 }
 
 #[test]
+fn averages_keep_the_centre_of_normal_clips_and_renew_the_norms_of_every_head() {
+    let project = Project::new();
+    let anomaly = "task={kind=\"anomaly\", normal=\"horizontal\", deep_svdd={weight=0.1}}";
+    project.train("plain", &[anomaly, "train.select=last"]);
+    project.train("ema", &[anomaly, "train.select=last", "train.ema={}"]);
+    // The mean of one epoch is its weights.
+    project.train("swa", &[anomaly, "train.swa={start_epoch=2}"]);
+    let tensor = |runs: &str, name: &str| project.bundled_tensor(runs, name);
+    let center = tensor("plain", "anomaly_head.center");
+    assert!(tensor("ema", "anomaly_head.center") == center);
+    assert!(tensor("swa", "anomaly_head.center") == center);
+    let weight = "anomaly_head.embedding.0.weight";
+    assert!(tensor("swa", weight) == tensor("plain", weight));
+    let statistic = "anomaly_head.embedding.2.running_mean";
+    assert!(tensor("swa", statistic) != tensor("plain", statistic));
+}
+
+#[test]
 fn a_moving_average_is_what_is_validated() {
     let project = Project::new();
     // The first weights, for good: every epoch is validated alike, whatever the steps do.

@@ -114,13 +114,26 @@ impl Project {
         succeed(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// The values of the bundle's weights in the run of `runs`, without the header before them, whose entries come in any
-    /// order.
-    pub(crate) fn bundled_values(&self, runs: &str) -> Vec<u8> {
+    /// The header of the bundle's weights in the run of `runs`, whose entries come in any order, and the values after it.
+    fn bundled(&self, runs: &str) -> (serde_json::Value, Vec<u8>) {
         let path = self.path(&format!("{runs}/small-1/bundle/model.safetensors"));
         let bytes = fs::read(path).expect("the bundle's weights");
-        let header = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
-        bytes[8 + header as usize..].to_vec()
+        let len = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        let header = serde_json::from_slice(&bytes[8..8 + len]).expect("JSON");
+        (header, bytes[8 + len..].to_vec())
+    }
+
+    /// The values of the bundle's weights in the run of `runs`.
+    pub(crate) fn bundled_values(&self, runs: &str) -> Vec<u8> {
+        self.bundled(runs).1
+    }
+
+    /// The values of one tensor of it.
+    pub(crate) fn bundled_tensor(&self, runs: &str, name: &str) -> Vec<u8> {
+        let (header, values) = self.bundled(runs);
+        let offsets = &header[name]["data_offsets"];
+        let [from, to] = [0, 1].map(|idx| offsets[idx].as_u64().expect("an offset") as usize);
+        values[from..to].to_vec()
     }
 
     /// Trains, which must fail with exit code 2 and leave no run folder; gives the error.

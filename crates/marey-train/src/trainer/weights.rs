@@ -31,7 +31,7 @@ pub(super) fn has_average(recipe: &Recipe, progress: &Progress) -> bool {
 pub(super) fn fresh(recipe: &Recipe, model: Model) -> State {
     let model = recipe.optimizer.freeze(model);
     State {
-        average: recipe.train.ema.map(|_| model.valid()),
+        average: None,
         optimizer: recipe.optimizer.init(&model),
         progress: Progress::fresh(recipe.train.precision),
         model,
@@ -60,6 +60,13 @@ impl Trainer<'_> {
         validation
             .map(|loader| validate(&self.judged(), loader, recipe, observer, &device))
             .transpose()
+    }
+
+    /// Begins the moving average with the model as it is before the first step.
+    pub(super) fn begin_moving_average(&mut self) {
+        if self.setup.recipe.train.ema.is_some() {
+            self.average = Some(self.model().valid());
+        }
     }
 
     /// Takes the weights after a step into the moving average.
@@ -121,7 +128,8 @@ impl Trainer<'_> {
             let mut rng = rng_for(recipe.train.seed, 0, idx as u64, STATISTICS);
             self.device.seed(rng.next_u64());
             let (input, _) = self.prepared(batch?);
-            with_statistics_share(1.0 / (idx + 1) as f64, || model.forward(input));
+            // Through every head: those beside the classifier have norms too.
+            with_statistics_share(1.0 / (idx + 1) as f64, || model.outputs(input));
             if self.setup.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
