@@ -14,6 +14,7 @@ use crate::{
     Backend, Error, ErrorKind, MediaInfo, MediaKind, Reader,
     bytes::FileBytes,
     reader::{FrameDecoder, FrameError, FrameReader},
+    timing::Timing,
 };
 
 /// Extensions of the image formats that are read.
@@ -43,25 +44,39 @@ pub(crate) fn open_folder(path: &Path) -> Result<Box<dyn Reader>, Error> {
         return Err(Error::new(path, ErrorKind::NoVideo(detail)));
     }
     files.sort_by(|a, b| natural_order(&name(a), &name(b)));
-    let mut warnings = vec!["images have no clock: 25 frames per second are assumed".to_owned()];
+    let mut timing = even_timing(files.len());
+    timing
+        .warnings
+        .push("images have no clock: 25 frames per second are assumed".to_owned());
     let missing = missing_numbers(&files);
     if missing > 0 {
-        warnings.push(format!(
+        timing.warnings.push(format!(
             "{missing} frame numbers are missing between the first and the last"
         ));
     }
-    open_files(path, files, warnings)
+    open_files(path, files, timing)
 }
 
 /// Opens one image as a source of one frame.
 pub(crate) fn open_file(path: &Path) -> Result<Box<dyn Reader>, Error> {
-    open_files(path, vec![path.to_owned()], Vec::new())
+    open_files(path, vec![path.to_owned()], even_timing(1))
 }
 
-fn open_files(
+/// 25 frames a second from zero.
+fn even_timing(num_files: usize) -> Timing {
+    let rate = Rational::new(25, 1).expect("positive");
+    Timing {
+        timeline: Timeline::constant(num_files, rate).expect("there is a file"),
+        frame_rate: (num_files > 1).then_some(rate),
+        warnings: Vec::new(),
+    }
+}
+
+/// Opens pictures, at least one, as a source that is called `path`.
+pub(crate) fn open_files(
     path: &Path,
     files: Vec<PathBuf>,
-    warnings: Vec<String>,
+    timing: Timing,
 ) -> Result<Box<dyn Reader>, Error> {
     let (size, codec) = picture_size(&files[0]).map_err(|detail| {
         let kind = ErrorKind::Broken {
@@ -70,7 +85,6 @@ fn open_files(
         };
         Error::new(&files[0], kind)
     })?;
-    let rate = Rational::new(25, 1).expect("positive");
     let info = MediaInfo {
         path: path.to_owned(),
         kind: MediaKind::Images,
@@ -81,22 +95,22 @@ fn open_files(
         rotation_deg: 0,
         channels: 3,
         bit_depth: 8,
-        frame_rate: (files.len() > 1).then_some(rate),
+        frame_rate: timing.frame_rate,
         declared_frames: None,
-        timeline: Timeline::constant(files.len(), rate).expect("there is a file"),
-        warnings,
+        timeline: timing.timeline,
+        warnings: timing.warnings,
     };
     FrameReader::boxed(info, Images { files, size })
 }
 
-fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
 }
 
-fn is_hidden(path: &Path) -> bool {
+pub(crate) fn is_hidden(path: &Path) -> bool {
     name(path).starts_with('.')
 }
 

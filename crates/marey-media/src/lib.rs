@@ -45,6 +45,8 @@ mod gif;
 
 mod images;
 
+mod sequence;
+
 mod npy;
 
 mod thermal;
@@ -60,6 +62,7 @@ pub use h264::each_i420;
 pub use info::{Backend, MediaInfo, MediaKind};
 pub use open::{is_media, open};
 pub use probe::Probe;
+pub use sequence::{SEQUENCE_RATE_HZ, Sequence, Sequences, sequences, source_exists, source_files};
 
 /// An open source.
 ///

@@ -10,10 +10,10 @@ use crate::{
     error::unsupported,
     ffmpeg, gif, h264, images, mjpeg,
     mp4::{self, Codec, Mp4Error},
-    npy, thermal,
+    npy, sequence, thermal,
 };
 
-/// Opens a file, or a folder of images.
+/// Opens a file, a folder of images, or numbered images of a folder by their pattern (`Abuse001_x264_*.png`).
 ///
 /// With [`DecoderChoice::Auto`] the built-in decoders are tried first; what they cannot read goes to the linked FFmpeg
 /// libraries where they are built in, else to the `ffmpeg` program where it is on the `PATH`.
@@ -103,6 +103,9 @@ impl Reader for AutoReader {
 fn open_built_in(path: &Path, options: &OpenOptions) -> Result<Box<dyn Reader>, Error> {
     if path.is_dir() {
         return images::open_folder(path);
+    }
+    if sequence::is_pattern(path) {
+        return sequence::open(path);
     }
     let file = FileBytes::open(path)?;
     let fail = |kind| Err(Error::new(path, kind));
