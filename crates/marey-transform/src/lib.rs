@@ -41,7 +41,7 @@ pub use augment::{
     RandAugment, RandomErasing, RandomResizedCrop, Shadow, Snow, TrivialAugment,
 };
 pub use error::Error;
-pub use preprocess::{Preprocess, Resize};
+pub use preprocess::{Dropout, Preprocess, Resize};
 pub use views::SpatialViews;
 
 #[cfg(test)]

@@ -20,6 +20,18 @@ pub enum Resize {
     ShortSide,
 }
 
+/// What a pixel at which a thermal sensor dropped out (-273 °C or less, or no number) becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dropout {
+    /// The low end of the window, like any pixel that is colder: a hole looks like a cold thing. So it was for the models whose
+    /// weights are imported.
+    #[default]
+    Low,
+    /// The median of the frame's other pixels, which is mostly the room; the low end of the window in a frame that has none.
+    Median,
+}
+
 /// From a clip of any size to the numbers a model is given. Stored in a bundle's card with its fingerprint.
 ///
 /// The order is: temperature window (thermal clips), resize and crop, and on the device cast and normalise.
@@ -36,11 +48,13 @@ pub struct Preprocess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_side: Option<usize>,
     /// Window `[low, high]` in °C of thermal clips: `(x - low) / (high - low) * 255`, cut off to an integer, and
-    /// copied to three channels. Values outside the window, and sensor drop-outs (−273.2 °C, NaN), become its edges:
-    /// what is not above `low` (or is no number) is 0, what is not below `high` is 255. A drop-out therefore looks
-    /// like a pixel at `low`, as it did to the models whose weights are imported.
+    /// copied to three channels. Values outside the window become its edges: what is not above `low` (or is no number)
+    /// is 0, what is not below `high` is 255. `dropout` says what becomes of sensor drop-outs (−273.2 °C, NaN).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<[f32; 2]>,
+    /// What sensor drop-outs become before the window (default `low`). Only beside `temperature`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<Dropout>,
     /// Mean of each channel, where a pixel is 0 to 1 (default 0.43216, 0.394666, 0.37645: Kinetics-400).
     #[serde(default = "default_mean")]
     pub mean: [f32; 3],
@@ -69,6 +83,7 @@ impl Preprocess {
             resize,
             short_side: None,
             temperature: None,
+            dropout: None,
             mean: default_mean(),
             std: default_std(),
         }
@@ -103,6 +118,11 @@ impl Preprocess {
         {
             let problem = format!("[{low}, {high}] is no window, expected [low, high] in °C");
             return Err(Error::config("preprocess.temperature", problem));
+        }
+        if self.dropout.is_some() && self.temperature.is_none() {
+            let problem =
+                "has no effect without preprocess.temperature: remove it, or give the window";
+            return Err(Error::config("preprocess.dropout", problem));
         }
         if !self.mean.iter().all(|mean| mean.is_finite()) {
             let problem = format!("{:?} holds a value that is no number", self.mean);
@@ -188,6 +208,7 @@ impl Preprocess {
     pub fn for_packed(&self) -> Self {
         Self {
             temperature: None,
+            dropout: None,
             ..self.clone()
         }
     }
@@ -240,6 +261,9 @@ impl Preprocess {
         text += &self
             .temperature
             .map_or_else(|| " -".to_owned(), |window| bits(&window));
+        if self.dropout == Some(Dropout::Median) {
+            text += " dropout median";
+        }
         text += &bits(&self.mean);
         text += &bits(&self.std);
         blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
@@ -308,6 +332,10 @@ mod tests {
             "preprocess.temperature: [45, 5] is no window, expected [low, high] in °C",
         );
         check_refused(
+            &with(|p| p.dropout = Some(Dropout::Median)),
+            "preprocess.dropout: has no effect without preprocess.temperature: remove it, or give the window",
+        );
+        check_refused(
             &with(|p| p.mean = [123.675, 116.28, 103.53]),
             "preprocess.mean: 123.675 is above 1; pixels count from 0 to 1 here, so divide by 255",
         );
@@ -315,6 +343,38 @@ mod tests {
             &with(|p| p.std = [0.2, 0.0, 0.2]),
             "preprocess.std: [0.2, 0.0, 0.2] holds a value that is not above 0",
         );
+    }
+
+    #[test]
+    fn a_drop_out_takes_the_median_of_its_frame_only_where_it_is_told_to() {
+        // Two frames of 1x5: the second has nothing but drop-outs.
+        let mut values = vec![-273.2, 20.0, 25.0, f32::NAN, 45.0];
+        values.extend([-273.2; 5]);
+        let celsius = Clip::new([2, 1, 5, 1], Pixels::F32(values), vec![Timestamp::ZERO; 2]);
+        let thermal = |dropout| Preprocess {
+            temperature: Some([5.0, 45.0]),
+            dropout,
+            ..Preprocess::new([1, 5], Resize::Stretch)
+        };
+        let red = |dropout| match thermal(dropout)
+            .spatial(&celsius)
+            .expect("a thermal clip")
+            .into_parts()
+        {
+            (Pixels::U8(values), _) => values.chunks(3).map(|pixel| pixel[0]).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        // (25 - 5) / 40 * 255 = 127.5, cut off; (20 - 5) / 40 * 255 = 95.6.
+        assert_eq!(red(None), [0, 95, 127, 0, 255, 0, 0, 0, 0, 0]);
+        assert_eq!(red(Some(Dropout::Low)), red(None));
+        assert_eq!(
+            red(Some(Dropout::Median)),
+            [127, 95, 127, 127, 255, 0, 0, 0, 0, 0]
+        );
+        let names = [None, Some(Dropout::Low), Some(Dropout::Median)]
+            .map(|dropout| thermal(dropout).fingerprint());
+        assert_eq!(names[0], names[1], "the same pixels");
+        assert_ne!(names[0], names[2]);
     }
 
     #[test]

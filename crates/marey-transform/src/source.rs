@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use marey_clip::{Clip, Pixels};
 
 use crate::{
-    Error, Preprocess,
+    Dropout, Error, Preprocess,
     augment::{
         Draw,
         change::{Canvas, until_whole_clip},
@@ -39,7 +39,16 @@ impl Preprocess {
             }
             (Pixels::F32(_), Some(_)) if channels != 1 => return Err(wrong("1 (temperature)")),
             (Pixels::U8(values), None) => Cow::Borrowed(&values[..]),
-            (Pixels::F32(values), Some(window)) => Cow::Owned(to_light(values, window)),
+            (Pixels::F32(values), Some(window)) => match self.dropout.unwrap_or_default() {
+                Dropout::Low => Cow::Owned(to_light(values, window)),
+                Dropout::Median => {
+                    let mut values = values.clone();
+                    values
+                        .chunks_exact_mut(dims[1] * dims[2])
+                        .for_each(fill_drop_outs);
+                    Cow::Owned(to_light(&values, window))
+                }
+            },
         };
         Ok(Source { pixels, channels })
     }
@@ -95,4 +104,23 @@ impl Source<'_> {
 fn to_light(values: &[f32], [low, high]: [f32; 2]) -> Vec<u8> {
     let light = |value: f32| ((value.clamp(low, high) - low) / (high - low) * 255.0) as u8;
     values.iter().map(|&value| light(value)).collect()
+}
+
+/// At or below this a pixel holds no temperature, in degrees Celsius.
+const ABSOLUTE_ZERO: f32 = -273.0;
+
+/// Gives the pixels of one frame that hold no temperature the median of those that do.
+fn fill_drop_outs(frame: &mut [f32]) {
+    let is_valid = |value: &f32| *value > ABSOLUTE_ZERO;
+    let mut valid: Vec<f32> = frame.iter().copied().filter(is_valid).collect();
+    if valid.is_empty() || valid.len() == frame.len() {
+        return;
+    }
+    let middle = valid.len() / 2;
+    let (_, median, _) = valid.select_nth_unstable_by(middle, f32::total_cmp);
+    let median = *median;
+    frame
+        .iter_mut()
+        .filter(|value| !is_valid(value))
+        .for_each(|value| *value = median);
 }
