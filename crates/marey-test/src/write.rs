@@ -160,7 +160,7 @@ fn words(values: &[u32]) -> Vec<u8> {
 }
 
 /// `[width, height]` that all frames share.
-fn one_size(frames: &[RgbImage]) -> io::Result<[u16; 2]> {
+pub(crate) fn one_size(frames: &[RgbImage]) -> io::Result<[u16; 2]> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     let (width, height) = frames
         .first()
