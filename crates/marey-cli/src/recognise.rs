@@ -373,7 +373,19 @@ fn split_in_words(recipe: &Recipe) -> String {
             "by group ({group}), seed {}",
             recipe.data.split.shares().seed
         ),
-        SplitBy::Given => "the data's own".to_owned(),
+        SplitBy::Time => {
+            let time = recipe.data.split.time();
+            format!(
+                "by time, {} blocks a recording, gap {}, seed {}",
+                time.blocks, time.gap, time.shares.seed
+            )
+        }
+        SplitBy::Given => match recipe.data.split.validation {
+            Some(share) => {
+                format!("the data's own, and {share} of training to validation by group")
+            }
+            None => "the data's own".to_owned(),
+        },
         SplitBy::Auto => format!("the data's own, or by group ({group}) where it has none"),
     }
 }

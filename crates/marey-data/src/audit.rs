@@ -14,6 +14,8 @@ mod frames;
 
 mod items;
 
+mod scope;
+
 mod shared;
 
 mod shortcut;
@@ -232,6 +234,7 @@ pub fn audit(config: &DataConfig, settings: &AuditConfig) -> Result<Audited, Err
         data: context.data,
         classes: dataset.classes.clone(),
         splits,
+        notes: dataset.notes.clone(),
         looked_at,
         findings,
         shortcuts,
@@ -251,6 +254,7 @@ fn of_data(context: &Context<'_>, config: &DataConfig) -> Result<Vec<Finding>, E
     findings.extend(shared::duplicates(context)?);
     findings.extend(items::same_input(context));
     findings.extend(items::class_support(context));
+    findings.extend(items::few_items(context));
     findings.extend(uses_of_test_split(context.dataset, config));
     Ok(findings)
 }
@@ -266,6 +270,7 @@ fn of_sources(
     let mut findings = windows::overlaps(context, survey, sampling);
     findings.extend(columns::links(context, survey));
     findings.extend(columns::boxes(context, survey));
+    findings.extend(scope::labels(context, survey));
     findings.extend(items::unreadable(
         context.dataset,
         survey,

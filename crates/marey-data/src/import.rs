@@ -8,6 +8,16 @@ mod spans;
 
 mod thermal;
 
+mod annotations;
+
+mod ucf_crime;
+
+mod cattle;
+
+mod kinetics;
+
+mod list;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
@@ -17,8 +27,8 @@ use marey_clip::{ClassList, ClassListError};
 use regex::Regex;
 
 use crate::{
-    DataConfig, Dataset, Error, ErrorKind, Format, Item, Split, SplitBy, identical_items,
-    split_by_group,
+    DataConfig, Dataset, Error, ErrorKind, FaultKind, Format, Item, Split, SplitBy, SplitShares,
+    Survey, identical_items, split_by_group, split_by_time,
 };
 
 /// Reads one layout of data.
@@ -46,6 +56,8 @@ pub enum Fault {
     ZeroLength,
     /// Its span lies outside of its source, or reaches beyond the end.
     OutOfFile,
+    /// Its columns say that its file is not the one that shows it.
+    Mislinked,
     /// Its file is not there; one entry stands for all such items.
     Missing,
     /// Another entry is the same item.
@@ -83,8 +95,16 @@ impl From<Error> for Refused {
 }
 
 /// All importers, in the order in which a layout is looked for.
-pub fn importers() -> [&'static dyn Importer; 3] {
-    [&thermal::Thermal, &manifest::Manifest, &folders::Folders]
+pub fn importers() -> [&'static dyn Importer; 7] {
+    [
+        &thermal::Thermal,
+        &cattle::Cattle,
+        &kinetics::Kinetics,
+        &manifest::Manifest,
+        &list::List,
+        &ucf_crime::UcfCrime,
+        &folders::Folders,
+    ]
 }
 
 /// The data that `config` names, grouped and without repeats, as it is before a split is made; and what could not be an item.
@@ -93,7 +113,34 @@ pub(crate) fn import(config: &DataConfig) -> Result<(Dataset, Vec<Refused>), Err
     let mut dataset = importer(config)?.import(config, &mut refused)?;
     group_by_pattern(config, &mut dataset)?;
     remove_repeats(config, &mut dataset, &mut refused);
+    let refused = without_allowed(config, refused, &mut dataset.notes);
     Ok((dataset, refused))
+}
+
+/// Leaves out what `allow_faults` allows, with a note that counts and names it.
+fn without_allowed(
+    config: &DataConfig,
+    refused: Vec<Refused>,
+    notes: &mut Vec<String>,
+) -> Vec<Refused> {
+    let mut allowed: BTreeMap<FaultKind, (usize, String)> = BTreeMap::new();
+    let mut stopping = Vec::new();
+    for entry in refused {
+        match FaultKind::of(&entry.fault).filter(|kind| config.allows(*kind)) {
+            Some(kind) => {
+                let counted = allowed.entry(kind);
+                counted.or_insert_with(|| (0, entry.error.to_string())).0 += 1;
+            }
+            None => stopping.push(entry),
+        }
+    }
+    notes.extend(allowed.into_iter().map(|(kind, (count, first))| {
+        format!(
+            "{count} {} entries were left out by data.allow_faults, the first: {first}",
+            kind.name()
+        )
+    }));
+    stopping
 }
 
 fn importer(config: &DataConfig) -> Result<&'static dyn Importer, Error> {
@@ -106,8 +153,8 @@ fn importer(config: &DataConfig) -> Result<&'static dyn Importer, Error> {
         None => importer.detects(path),
     };
     importers().into_iter().find(fits).ok_or_else(|| {
-        let expected = "expected a .csv manifest, a folder with one folder a class, or a thermal set \
-                        (annotations/ and frames/)";
+        let expected = "expected a .csv manifest, a .txt list, a folder with one folder a class, a frame tree, or a \
+                        thermal set (annotations/ and frames/)";
         Error::layout(path, format!("no known layout of data: {expected}"))
     })
 }
@@ -173,28 +220,25 @@ pub(crate) fn split(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Er
         .iter()
         .filter(|item| item.split.is_some())
         .count();
+    let failed = |kind| Error::new(&config.path, kind);
+    let is_time = settings.by == SplitBy::Time;
+    if !is_time && (settings.gap.is_some() || settings.blocks.is_some()) {
+        let problem = "gap and blocks have an effect with by = \"time\" only: remove them";
+        return Err(Error::config(&config.path, "data.split", problem));
+    }
     let given = match settings.by {
         SplitBy::Given => true,
         SplitBy::Auto => with_split > 0,
-        SplitBy::Group => false,
+        SplitBy::Group | SplitBy::Time => false,
     };
-    if !given {
-        let together = identical_items(&dataset.items)?;
-        if !together.is_empty() {
-            let files = together.len();
-            dataset.notes.push(format!(
-                "{files} files are there more than once; the copies are in one split"
-            ));
-        }
-        let notes = split_by_group(
-            &mut dataset.items,
-            &dataset.classes,
-            &settings.shares(),
-            &together,
-        )
-        .map_err(|kind| Error::new(&config.path, kind))?;
+    if is_time {
+        let survey = Survey::of(dataset);
+        let notes = split_by_time(dataset, &survey, None, &settings.time()).map_err(failed)?;
         dataset.notes.extend(notes);
         return Ok(());
+    }
+    if !given {
+        return split_by_groups(config, dataset, &settings.shares(), |_| true);
     }
     if with_split < total {
         let without = dataset.items.iter().find(|item| item.split.is_none());
@@ -204,13 +248,59 @@ pub(crate) fn split(config: &DataConfig, dataset: &mut Dataset) -> Result<(), Er
             total - with_split,
             without.map_or("", |item| &item.id),
         );
-        return Err(Error::new(&config.path, ErrorKind::Split(problem)));
+        return Err(failed(ErrorKind::Split(problem)));
     }
-    if settings.validation.is_some() || settings.test.is_some() || settings.seed.is_some() {
-        let problem = "validation, test and seed have no effect on the split that the data brings: remove them, or \
-                       make a new split by data.split.by = \"group\"";
-        return Err(Error::config(&config.path, "data.split", problem));
+    let validates = dataset
+        .items
+        .iter()
+        .any(|item| item.split == Some(Split::Validation));
+    let shares = SplitShares {
+        test: 0.0,
+        ..settings.shares()
+    };
+    match settings.validation {
+        Some(share) if !validates && share > 0.0 && settings.test.is_none() => {
+            split_by_groups(config, dataset, &shares, |item| {
+                item.split == Some(Split::Train)
+            })
+        }
+        None if settings.test.is_none() && settings.seed.is_none() => Ok(()),
+        _ => {
+            let problem = "validation, test and seed have no effect on the split that the data brings (but for a \
+                           validation share above 0 where it brings no validation split): remove them, or make a new \
+                           split by data.split.by = \"group\"";
+            Err(Error::config(&config.path, "data.split", problem))
+        }
     }
+}
+
+/// Divides the items that `is_divided` picks by group; the others keep their split.
+fn split_by_groups(
+    config: &DataConfig,
+    dataset: &mut Dataset,
+    shares: &SplitShares,
+    is_divided: impl Fn(&Item) -> bool,
+) -> Result<(), Error> {
+    let picked: Vec<usize> = (0..dataset.items.len())
+        .filter(|&idx| is_divided(&dataset.items[idx]))
+        .collect();
+    let mut items: Vec<Item> = picked
+        .iter()
+        .map(|&idx| dataset.items[idx].clone())
+        .collect();
+    let together = identical_items(&items)?;
+    if !together.is_empty() {
+        let files = together.len();
+        dataset.notes.push(format!(
+            "{files} files are there more than once; the copies are in one split"
+        ));
+    }
+    let notes = split_by_group(&mut items, &dataset.classes, shares, &together)
+        .map_err(|kind| Error::new(&config.path, kind))?;
+    for (idx, item) in picked.into_iter().zip(items) {
+        dataset.items[idx].split = item.split;
+    }
+    dataset.notes.extend(notes);
     Ok(())
 }
 
@@ -287,7 +377,7 @@ fn without_missing(
     for item in items {
         if *exists
             .entry(item.source.clone())
-            .or_insert_with(|| item.source.exists())
+            .or_insert_with(|| marey_media::source_exists(&item.source))
         {
             there.push(item);
         } else {

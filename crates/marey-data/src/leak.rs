@@ -187,36 +187,19 @@ fn pair_of_files(a: (&Path, &[usize; 3]), b: (&Path, &[usize; 3])) -> Option<Lea
     })
 }
 
-/// Bytes of a file, or of all files of a folder.
-fn length(path: &Path) -> io::Result<u64> {
-    if !path.is_dir() {
-        return Ok(path.metadata()?.len());
-    }
-    files_of(path)?
+/// Bytes of a source: of all of its files.
+pub(crate) fn length(source: &Path) -> io::Result<u64> {
+    marey_media::source_files(source)?
         .iter()
         .map(|file| Ok(file.metadata()?.len()))
         .sum()
 }
 
-/// Hash of a file's content, or of all files of a folder in the order of their names.
-pub(crate) fn hash(path: &Path) -> io::Result<[u8; 32]> {
+/// Hash of a source's content: of all of its files, in order.
+pub(crate) fn hash(source: &Path) -> io::Result<[u8; 32]> {
     let mut hasher = blake3::Hasher::new();
-    let files = if path.is_dir() {
-        files_of(path)?
-    } else {
-        vec![path.to_owned()]
-    };
-    for file in files {
+    for file in marey_media::source_files(source)? {
         hasher.update_reader(fs::File::open(file)?)?;
     }
     Ok(*hasher.finalize().as_bytes())
-}
-
-fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<_>>()?;
-    files.retain(|path| path.is_file());
-    files.sort();
-    Ok(files)
 }

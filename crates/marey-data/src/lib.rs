@@ -61,12 +61,14 @@ pub use audit::{
     Audit, AuditConfig, Audited, CHECKS, Check, Depth, Enforced, Finding, Severity, Shortcut,
     SplitSize, Survey, Topic, audit, load, unsplit,
 };
-pub use config::{DataConfig, Format, SplitBy, SplitConfig, Unreadable};
+pub use config::{
+    DataConfig, FaultKind, Format, SplitBy, SplitConfig, Unreadable, WindowConfig, WindowLabel,
+};
 pub use discover::{Proposal, discover_groups, overlapping_sources};
 pub use error::{Error, ErrorKind};
 pub use heads::LabelColumn;
 pub use import::{Fault, Importer, Refused, importers};
-pub use item::{Dataset, Item, Split};
+pub use item::{Dataset, EVENTS_COLUMN, Item, Split};
 pub use leak::{Leak, LeakKind, check_leaks, identical_items};
 pub use ledger::{
     TestUse, TestUses, bundle_fingerprint, count_uses, ledger_path, read_ledger, record_test_use,
@@ -79,8 +81,8 @@ pub use packed::{PackConfig, PackProgress, PackReport, PackedStore, pack};
 pub use sampler::{Drawn, Sampler, SamplerConfig, WeightBy};
 pub use scoring::{ItemLogits, item_logits, scored};
 pub use split::{
-    BLOCK_COLUMN, Fold, Gap, SplitShares, TimeSplit, fold_of_groups, k_folds, leave_one_group_out,
-    nested_folds, split_by_group, split_by_time,
+    BLOCK_COLUMN, BOUT_COLUMN, Fold, Gap, SplitShares, TimeSplit, fold_of_groups, k_folds,
+    leave_one_group_out, nested_folds, split_by_group, split_by_time,
 };
 pub use twins::{
     Twin, TwinConfig, TwinKind, TwinProgress, TwinReport, TwinStage, find_twins, group_twins,

@@ -6,9 +6,7 @@ use std::{
     path::Path,
 };
 
-use marey_clip::Timestamp;
-
-use crate::{Dataset, Error, Item, atomic::AtomicFile};
+use crate::{Dataset, Error, Item, atomic::AtomicFile, item::exact_secs};
 
 /// Writes `dataset` as a CSV manifest that [`load`](crate::load) reads back: path, start, end, label, split, group, then
 /// a column for each kind of metadata (but none of those names again). Paths below the manifest's folder are relative
@@ -40,7 +38,7 @@ pub fn write_manifest(dataset: &Dataset, path: &Path) -> Result<(), Error> {
         if has_spans {
             let span = item
                 .span
-                .map(|span| [seconds(span.start()), seconds(span.end())]);
+                .map(|span| [exact_secs(span.start()), exact_secs(span.end())]);
             row.extend(span.unwrap_or_default());
         }
         row.push(dataset.classes.name(item.label).to_owned());
@@ -62,20 +60,6 @@ pub fn write_manifest(dataset: &Dataset, path: &Path) -> Result<(), Error> {
 fn is_own(name: &str) -> bool {
     let own = ["path", "start", "end", "label", "split", "group"];
     own.iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
-/// Exact decimal seconds: an instant read back is the same instant.
-fn seconds(instant: Timestamp) -> String {
-    let nanos = instant.as_nanos();
-    let sign = if nanos < 0 { "-" } else { "" };
-    let (whole, fraction) = (
-        nanos.unsigned_abs() / 1_000_000_000,
-        nanos.unsigned_abs() % 1_000_000_000,
-    );
-    match format!("{fraction:09}").trim_end_matches('0') {
-        "" => format!("{sign}{whole}"),
-        fraction => format!("{sign}{whole}.{fraction}"),
-    }
 }
 
 /// The item's path as it is written: relative to the manifest's folder where it lies below it, else absolute.

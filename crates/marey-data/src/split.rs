@@ -16,6 +16,10 @@ pub use time::{BLOCK_COLUMN, Gap, TimeSplit, split_by_time};
 
 use crate::{ErrorKind, Item, Split};
 
+/// The column that names the bout of an event: events of one video with at most 30 s between them. Where it is the group, one
+/// video may be in two splits.
+pub const BOUT_COLUMN: &str = "bout";
+
 /// The sizes of a split that is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SplitShares {
@@ -29,7 +33,7 @@ pub struct SplitShares {
 
 /// Gives every item a split: whole groups ([`Item::group_key`]), classes in proportion, the same for the same seed.
 ///
-/// Groups that have a source in common stay together, and so do the items of each set of `together`, such as those that
+/// Groups that have a source in common stay together (but for bouts, see [`BOUT_COLUMN`]), and so do the items of each set of `together`, such as those that
 /// [`identical_items`](crate::identical_items) finds.
 ///
 /// Returns what a careful person should know about the result, a sentence each.
@@ -78,7 +82,12 @@ fn groups(items: &[Item], together: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut by_source: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
     for (idx, item) in items.iter().enumerate() {
         by_key.entry(item.group_key()).or_default().push(idx);
-        by_source.entry(&item.source).or_default().push(idx);
+        // Bouts were made groups on purpose, though they share their video.
+        if item.metadata.get(BOUT_COLUMN).is_none()
+            || item.metadata.get(BOUT_COLUMN) != item.group.as_ref()
+        {
+            by_source.entry(&item.source).or_default().push(idx);
+        }
     }
     let sets = by_key.values().chain(by_source.values()).chain(together);
     let pairs = sets.flat_map(|set| set.windows(2).map(|pair| [pair[0], pair[1]]));

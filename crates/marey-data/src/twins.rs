@@ -178,7 +178,9 @@ pub fn find_twins(
     }
     // What is not there is told by the reader, with the item.
     let sources = dataset.items.iter().map(|item| item.source.as_path());
-    let distinct: BTreeSet<&Path> = sources.filter(|path| path.exists()).collect();
+    let distinct: BTreeSet<&Path> = sources
+        .filter(|path| marey_media::source_exists(path))
+        .collect();
     let total = distinct.len();
     let identical = same_content(distinct.into_iter(), |_| true)?;
     let counter = |stage: TwinStage, total: usize| {

@@ -20,7 +20,7 @@ use crate::{Outcome, output};
 /// Arguments of `marey data split`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A manifest, a folder of class folders, or a thermal set.
+    /// A manifest, a folder of class folders, or a set in another known layout.
     data: PathBuf,
     /// How to divide.
     #[arg(long, value_enum, default_value_t = By::Group)]
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     blocks: Option<usize>,
     /// What must lie between the windows of two splits with `--by time`: frames (`64f`) or seconds (`10s`) (default 64f).
-    #[arg(long, value_parser = parse_gap)]
+    #[arg(long)]
     gap: Option<Gap>,
     /// The recipe whose `[sampling]` says which windows the model sees, for `--by time` (default: whole items).
     #[arg(long)]
@@ -92,22 +92,6 @@ enum GroupBy {
     Discovered,
     /// Each file is a group.
     Source,
-}
-
-fn parse_gap(text: &str) -> Result<Gap, String> {
-    let expected = || format!("`{text}` is no gap: expected frames (64f) or seconds (10s)");
-    if let Some(frames) = text.strip_suffix('f') {
-        return frames.parse().map(Gap::Frames).map_err(|_| expected());
-    }
-    let secs: f64 = text
-        .strip_suffix('s')
-        .and_then(|secs| secs.parse().ok())
-        .ok_or_else(expected)?;
-    if secs.is_finite() && secs >= 0.0 {
-        Ok(Gap::Secs(secs))
-    } else {
-        Err(expected())
-    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome> {

@@ -84,7 +84,7 @@ pub const CHECKS: [Check; 22] = [
         7,
         "does the clip meet the event",
         Enforced::Audit,
-        "spans at import; columns of file, offset and duration in the audit",
+        "spans at import; columns of file, offset and duration, and labels of whole videos beside their events, in the audit",
     ),
     check(
         8,

@@ -69,6 +69,8 @@ pub enum Topic {
     Timing,
     /// Boxes that hold the whole frame, or no item without a box.
     Boxes,
+    /// A label that is that of a whole source, where its class is on only at times.
+    LabelScope,
     /// Clips that are longer than what they are cut from, or of one frame.
     ClipLength,
     /// Test items that have been judged before.
@@ -84,7 +86,7 @@ impl Topic {
             Self::Duplicate | Self::NearDuplicate => 3,
             Self::Shortcut => 4,
             Self::Boxes => 6,
-            Self::Span | Self::Link => 7,
+            Self::Span | Self::Link | Self::LabelScope => 7,
             Self::Pixels | Self::Timing => 11,
             Self::TestUse => 15,
             Self::ClassSupport => 18,
@@ -206,6 +208,8 @@ pub struct Audit {
     pub classes: ClassList,
     /// The splits that hold items.
     pub splits: Vec<SplitSize>,
+    /// What the importer assumed, counted or left out, a sentence each.
+    pub notes: Vec<String>,
     /// What was looked at, and what not, a sentence each.
     pub looked_at: Vec<String>,
     /// What was found, the gravest first.
@@ -266,6 +270,9 @@ impl fmt::Display for Audit {
                 size.items,
                 counts.join(", ")
             )?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  read: {note}")?;
         }
         for finding in &self.findings {
             write!(f, "\n{finding}\n")?;

@@ -215,7 +215,7 @@ pub(crate) fn pixels(
     if thermal.with_sentinel > 0 {
         let sentence = format!(
             "{} of {} frames of {} of {} recordings hold pixels of {ABSOLUTE_ZERO} °C or less, up to {} of {} in a frame: the \
-             sensor dropped out, and cut to the window of temperatures they look like {} °C",
+             sensor dropped out, and cut to the window of temperatures they look like {} °C unless preprocess.dropout says otherwise",
             thermal.with_sentinel,
             thermal.frames,
             thermal.sources_with_sentinel.len(),
@@ -229,7 +229,9 @@ pub(crate) fn pixels(
         findings.push(
             Finding::new(Severity::Warning, Topic::Pixels, sentence)
                 .about(dataset, items.map(|(idx, _)| idx))
-                .mended_by("leave out the spans with drop-outs, or record again"),
+                .mended_by(
+                    "preprocess.dropout = \"median\", or leave out the spans with drop-outs",
+                ),
         );
     }
     if thermal.outside as f64 > NOTABLE * thermal.pixels as f64 {

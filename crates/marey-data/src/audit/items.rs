@@ -53,6 +53,49 @@ pub(crate) fn class_support(context: &Context<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Fewer held-out items of a class than this make a figure on it that hardly says anything.
+const FEW_ITEMS: usize = 20;
+
+/// Classes of which a held-out split has so few items that a figure on them is wide.
+pub(crate) fn few_items(context: &Context<'_>) -> Vec<Finding> {
+    let dataset = context.dataset;
+    let mut findings = Vec::new();
+    for split in [Split::Validation, Split::Test] {
+        let counts = dataset.class_counts(split);
+        let few: Vec<usize> = (0..counts.len())
+            .filter(|&class| (1..FEW_ITEMS).contains(&counts[class]))
+            .collect();
+        let Some(&fewest) = few.iter().min_by_key(|&&class| counts[class]) else {
+            continue;
+        };
+        let named: Vec<String> = few
+            .iter()
+            .map(|&class| format!("{} {}", dataset.classes.name(class), counts[class]))
+            .collect();
+        let interval = marey_eval::wilson(counts[fewest] as u64 / 2, counts[fewest] as u64);
+        let sentence = format!(
+            "{} of {} classes have fewer than {FEW_ITEMS} {split} items ({}): a recall of {} of {} has the interval {:.0}-{:.0} %",
+            few.len(),
+            counts.len(),
+            first_of(&named, 10),
+            counts[fewest] / 2,
+            counts[fewest],
+            100.0 * interval.low,
+            100.0 * interval.high
+        );
+        let items = (0..dataset.items.len()).filter(|&idx| {
+            let item = &dataset.items[idx];
+            item.split == Some(split) && few.contains(&item.label)
+        });
+        findings.push(
+            Finding::new(Severity::Note, Topic::ClassSupport, sentence)
+                .about(dataset, items)
+                .mended_by("collect more of them, or give the split a larger share"),
+        );
+    }
+    findings
+}
+
 /// Entries that an importer refused, gathered by what is wrong with them.
 pub(crate) fn refused(refused: &[Refused]) -> Vec<Finding> {
     let mut by_fault: BTreeMap<(Severity, Topic, &str, &str), Vec<&Refused>> = BTreeMap::new();
@@ -86,18 +129,25 @@ pub(crate) fn refused(refused: &[Refused]) -> Vec<Finding> {
 
 fn describe(fault: &Fault) -> (Severity, Topic, &'static str, &'static str) {
     let remove = "correct or remove these lines of the manifest";
+    let or_allow = "correct these lines, or go on without them by data.allow_faults = [\"zero_length\", \"out_of_file\"]";
     match fault {
         Fault::ZeroLength => (
             Severity::Error,
             Topic::Span,
             "entries have a span without length",
-            remove,
+            or_allow,
         ),
         Fault::OutOfFile => (
             Severity::Error,
             Topic::Span,
             "entries have a span outside of their file",
-            remove,
+            or_allow,
+        ),
+        Fault::Mislinked => (
+            Severity::Error,
+            Topic::Link,
+            "events are linked to a file that does not show them",
+            "correct these lines, or leave them out by data.allow_faults = [\"mislinked\"]",
         ),
         Fault::Missing => (
             Severity::Error,
@@ -202,6 +252,7 @@ pub(crate) fn clip_length(
         );
     }
     if sampling.mode == SamplingMode::Centered {
+        findings.extend(reaches_beyond(context, survey, sampling));
         return findings;
     }
     let is_short = |idx: &usize| {
@@ -227,6 +278,40 @@ pub(crate) fn clip_length(
         );
     }
     findings
+}
+
+/// Centred clips that show what is around their item too, where items are more than single frames.
+fn reaches_beyond(context: &Context<'_>, survey: &Survey, sampling: &Sampling) -> Option<Finding> {
+    let dataset = context.dataset;
+    let length = |idx: usize| {
+        let item = &dataset.items[idx];
+        let timeline = &survey.facts(&item.source)?.timeline;
+        Some(timeline.indices_in(item.span?).len())
+    };
+    let lengths: Vec<(usize, usize)> = (0..dataset.items.len())
+        .filter_map(|idx| Some((idx, length(idx)?)))
+        .collect();
+    if lengths.iter().all(|(_, length)| *length == 1) {
+        return None;
+    }
+    let short: Vec<(usize, usize)> = lengths
+        .iter()
+        .copied()
+        .filter(|(_, length)| *length < sampling.extent())
+        .collect();
+    let mut shares: Vec<usize> = short.iter().map(|(_, length)| *length).collect();
+    shares.sort_unstable();
+    let median = *shares.get(shares.len() / 2)?;
+    let sentence = format!(
+        "{} of {} items are shorter than the {} frames that a clip reaches over (in the median {median} frames): the clip \
+         shows what is before and after them too",
+        short.len(),
+        lengths.len(),
+        sampling.extent()
+    );
+    let finding = Finding::new(Severity::Note, Topic::ClipLength, sentence);
+    let finding = finding.about(dataset, short.into_iter().map(|(idx, _)| idx));
+    Some(finding.mended_by("take fewer frames (sampling.frames) or a smaller sampling.step"))
 }
 
 /// Sources that could not be opened.

@@ -14,7 +14,7 @@ use std::{
 use marey_clip::{Size, Timeline};
 use marey_media::{MediaKind, OpenOptions};
 
-use crate::{Dataset, Error, ErrorKind};
+use crate::{Dataset, Error, ErrorKind, leak::length};
 
 /// A clock that starts later than this counts from 1970, so that two sources can be compared: 2001-09-09 in nanoseconds.
 const ABSOLUTE_NANOS: i64 = 1_000_000_000_000_000_000;
@@ -39,8 +39,13 @@ impl Facts {
         let reader = marey_media::open(source, &OpenOptions::default())
             .map_err(|error| Error::new(source, ErrorKind::Media(error)))?;
         let info = reader.info();
-        let metadata =
-            std::fs::metadata(source).map_err(|error| Error::io(source, "read the file", error))?;
+        let unread = |error| Error::io(source, "read the file", error);
+        // Of a folder or a sequence, the first file speaks for the date.
+        let first = match marey_media::source_files(source).map_err(unread)? {
+            files if files.is_empty() => source.to_owned(),
+            mut files => files.swap_remove(0),
+        };
+        let modified = first.metadata().map_err(unread)?.modified().ok();
         Ok(Self {
             kind: info.kind,
             container: info.container.clone(),
@@ -50,8 +55,8 @@ impl Facts {
             declared_frames: info.declared_frames,
             has_constant_rate: info.frame_rate.is_some(),
             warnings: info.warnings.clone(),
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
+            bytes: length(source).map_err(unread)?,
+            modified,
         })
     }
 

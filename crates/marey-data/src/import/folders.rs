@@ -26,6 +26,7 @@ impl Importer for Folders {
     }
 
     fn import(&self, config: &DataConfig, _refused: &mut Vec<Refused>) -> Result<Dataset, Error> {
+        config.refuse_of_frame_trees(self.name())?;
         config.refuse(
             self.name(),
             &[
@@ -33,6 +34,7 @@ impl Importer for Folders {
                 ("data.group", config.group.is_some()),
                 ("data.path_map", !config.path_map.is_empty()),
                 ("data.allow_missing", config.allow_missing),
+                ("data.allow_faults", !config.allow_faults.is_empty()),
             ],
         )?;
         import(config)
@@ -40,8 +42,15 @@ impl Importer for Folders {
 }
 
 fn import(config: &DataConfig) -> Result<Dataset, Error> {
-    let root = &config.path;
     let mut scan = Scan::default();
+    for (folder, split) in class_folders(&config.path)? {
+        scan.class(&folder, split)?;
+    }
+    scan.into_dataset(config)
+}
+
+/// The folders of classes below `root`, with the split where there is a level of splits above them.
+pub(super) fn class_folders(root: &Path) -> Result<Vec<(PathBuf, Option<Split>)>, Error> {
     let top = folders_in(root)?;
     if top.is_empty() {
         let problem = format!(
@@ -54,11 +63,10 @@ fn import(config: &DataConfig) -> Result<Dataset, Error> {
         .iter()
         .map(|folder| Split::from_word(&name_of(folder)))
         .collect();
+    let mut found = Vec::new();
     if splits.iter().all(Option::is_some) {
         for (folder, split) in top.iter().zip(splits) {
-            for class in folders_in(folder)? {
-                scan.class(&class, split)?;
-            }
+            found.extend(folders_in(folder)?.into_iter().map(|class| (class, split)));
         }
     } else if let Some(idx) = splits.iter().position(Option::is_some) {
         let other = splits
@@ -72,11 +80,9 @@ fn import(config: &DataConfig) -> Result<Dataset, Error> {
         );
         return Err(Error::layout(root, problem));
     } else {
-        for class in &top {
-            scan.class(class, None)?;
-        }
+        found.extend(top.into_iter().map(|class| (class, None)));
     }
-    scan.into_dataset(config)
+    Ok(found)
 }
 
 /// What a walk through the folders has found.
@@ -152,7 +158,7 @@ pub(super) fn id_of(root: &Path, source: &Path) -> String {
     parts.join("/")
 }
 
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()
         .to_string_lossy()
@@ -160,7 +166,7 @@ fn name_of(path: &Path) -> String {
 }
 
 /// What a folder holds, sorted by name, without hidden entries.
-fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::io(folder, "list the folder", source);
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -173,7 +179,7 @@ fn entries_of(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(entries)
 }
 
-fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(entries_of(folder)?
         .into_iter()
         .filter(|path| path.is_dir())

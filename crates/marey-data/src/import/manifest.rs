@@ -5,16 +5,20 @@
 
 mod line;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use csv::StringRecord;
 
-pub(super) use line::group_of;
 use line::{Line, Row};
+pub(super) use line::{group_of, source_of};
 
 use crate::{
     DataConfig, Dataset, Error, Format, Importer, Refused,
-    import::{class_idx, class_list, spans, without_missing},
+    import::{
+        class_idx, class_list,
+        spans::{self, Lines},
+        without_missing,
+    },
 };
 
 /// Names under which a column of paths is known.
@@ -46,6 +50,7 @@ impl Importer for Manifest {
     }
 
     fn import(&self, config: &DataConfig, refused: &mut Vec<Refused>) -> Result<Dataset, Error> {
+        config.refuse_of_frame_trees(self.name())?;
         let mut notes = Vec::new();
         let table = Table::read(config, &mut notes)?;
         let mut rows: Vec<Row> = Vec::with_capacity(table.records.len());
@@ -70,9 +75,9 @@ impl Importer for Manifest {
                 .map_err(|problem| Error::line(&config.path, line, problem))?;
             items.push((line, row.into_item(label)));
         }
-        let lines: BTreeMap<String, u64> = items
+        let lines: Lines<'_> = items
             .iter()
-            .map(|(line, item)| (item.id.clone(), *line))
+            .map(|(line, item)| (item.id.clone(), (config.path.as_path(), *line)))
             .collect();
         let items = items.into_iter().map(|(_, item)| item).collect();
         let mut items = without_missing(config, items, &mut notes, refused);
@@ -200,7 +205,7 @@ impl<'a> Table<'a> {
     }
 }
 
-fn decode<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Error> {
+pub(super) fn decode<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Error> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
         let line = 1 + bytes[..error.valid_up_to()]
@@ -216,7 +221,7 @@ fn decode<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Error> {
 }
 
 /// The lines with their numbers, empty ones left out.
-fn records(file: &Path, text: &str) -> Result<Vec<(u64, StringRecord)>, Error> {
+pub(super) fn records(file: &Path, text: &str) -> Result<Vec<(u64, StringRecord)>, Error> {
     let first = text.lines().next().unwrap_or_default();
     let count = |delimiter: char| first.matches(delimiter).count();
     // Spreadsheets write `;` where the decimal sign is a comma.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -14,12 +14,15 @@ use crate::{DataConfig, Error, Fault, Item, Refused};
 /// A span may end this much after its source, since people and programs round to seconds; it is then cut.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
+/// The table and the line of each item, by its name.
+pub(super) type Lines<'a> = BTreeMap<String, (&'a Path, u64)>;
+
 /// Moves items whose spans lie outside of their source to `refused` and cuts those that barely reach beyond; `lines` says
 /// where an item of the manifest stands. A source that cannot be opened is left for the survey to report.
 pub(super) fn check(
     config: &DataConfig,
     items: &mut Vec<Item>,
-    lines: &BTreeMap<String, u64>,
+    lines: &Lines<'_>,
     notes: &mut Vec<String>,
     refused: &mut Vec<Refused>,
 ) {
@@ -36,7 +39,10 @@ pub(super) fn check(
         let Some(source) = *source else {
             return true;
         };
-        let line = lines.get(&item.id).copied().unwrap_or(0);
+        let (table, line) = lines
+            .get(&item.id)
+            .copied()
+            .unwrap_or((config.path.as_path(), 0));
         let inside = span.intersection(source);
         let what = match inside {
             None => "lies outside of",
@@ -51,7 +57,7 @@ pub(super) fn check(
         };
         let path = item.source.display();
         let problem = format!("{span} {what} {path}, whose frames are shown in {source}");
-        let error = Error::line(&config.path, line, problem);
+        let error = Error::line(table, line, problem);
         refused.push(Refused::new(Fault::OutOfFile, error));
         false
     });

@@ -1,9 +1,11 @@
 //! The thermal action set: `annotations/{train,val}.json`, `annotations/class_mapping.json`, `frames/<recording>.h5`.
 //!
 //! The annotation files look like COCO's and are not: ids are strings, boxes are normalised centres, category ids
-//! start at 0. An item is one annotated frame of a recording. Its label is the one that most persons in the frame have,
+//! start at 0. The raw annotations (`*_annotation.json`, a line a frame) are read where the others are not there. An item is one annotated frame of a recording. Its label is the one that most persons in the frame have,
 //! the smallest class where several have the most. Its span is the time that the frame is shown, so that
 //! [`marey_clip::Sampling::centered`] with 64 frames takes the frames `[k - 32, k + 32)` around frame `k`.
+
+mod raw;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,6 +22,9 @@ use crate::{
     import::{manifest::group_of, without_missing},
 };
 
+/// Where the generated annotations are.
+const TRAIN_FILE: &str = "annotations/train.json";
+
 pub(crate) struct Thermal;
 
 impl Importer for Thermal {
@@ -32,18 +37,25 @@ impl Importer for Thermal {
     }
 
     fn detects(&self, path: &Path) -> bool {
-        path.join("annotations/train.json").is_file() && path.join("frames").is_dir()
+        let has_annotations = path.join(TRAIN_FILE).is_file() || !raw::files(path).is_empty();
+        has_annotations && path.join("frames").is_dir()
     }
 
     fn import(&self, config: &DataConfig, refused: &mut Vec<Refused>) -> Result<Dataset, Error> {
+        config.refuse_of_frame_trees(self.name())?;
         config.refuse(
             self.name(),
             &[
                 ("data.label", config.label.is_some()),
+                ("data.allow_faults", !config.allow_faults.is_empty()),
                 ("data.classes", config.classes.is_some()),
                 ("data.path_map", !config.path_map.is_empty()),
             ],
         )?;
+        let raw_files = raw::files(&config.path);
+        if !config.path.join(TRAIN_FILE).is_file() && !raw_files.is_empty() {
+            return raw::import(config, &raw_files, refused);
+        }
         let annotations = config.path.join("annotations");
         let file = annotations.join("class_mapping.json");
         let mapping: ClassMapping = read_json(&file)?;
@@ -186,9 +198,7 @@ impl Keyframe {
             ("timestamp".to_owned(), image.timestamp.to_string()),
             ("frame_idx".to_owned(), image.frame_idx.to_string()),
         ]);
-        let columns = config.group.as_deref().unwrap_or("sensor_id");
-        let group = group_of(columns, |column| metadata.get(column).cloned());
-        let group = group.map_err(|problem| Error::config(&config.path, "data.group", problem))?;
+        let group = group_by_columns(config, &metadata)?;
         Ok(Item {
             id: image.id,
             source,
@@ -199,6 +209,16 @@ impl Keyframe {
             metadata,
         })
     }
+}
+
+/// The group of a frame: its recording, or what `data.group` says.
+fn group_by_columns(
+    config: &DataConfig,
+    metadata: &BTreeMap<String, String>,
+) -> Result<String, Error> {
+    let columns = config.group.as_deref().unwrap_or("sensor_id");
+    group_of(columns, |column| metadata.get(column).cloned())
+        .map_err(|problem| Error::config(&config.path, "data.group", problem))
 }
 
 /// Gives each item the time that its frame is shown; `frames` is the frame of each item in its recording.

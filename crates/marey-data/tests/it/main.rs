@@ -9,6 +9,15 @@ mod manifest;
 /// A folder a class.
 mod folders;
 
+/// The frame tree of UCF-Crime.
+mod frame_tree;
+
+/// Tables of events in long videos.
+mod events;
+
+/// Lists of mmaction2 and Kinetics.
+mod lists;
+
 /// Splits that share groups or files.
 mod leaks;
 

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use marey_clip::Sampling;
 use marey_data::{
-    DataConfig, Dataset, Frames, Loader, LoaderConfig, Split, SplitBy, Survey, load, split_by_group,
+    AuditConfig, DataConfig, Dataset, Frames, Gap, Loader, LoaderConfig, Severity, Split, SplitBy,
+    Survey, Topic, audit, load, split_by_group,
 };
 use marey_media::{OpenOptions, open};
 use marey_transform::{Preprocess, Resize};
@@ -189,6 +190,135 @@ fn thermal_v2_names_what_it_lacks() {
         "{:?}",
         dataset.notes
     );
+}
+
+#[test]
+fn thermal_is_divided_by_time_in_a_recipe() {
+    let Some(data) = shared_data() else { return };
+    let mut config = DataConfig::new(data.join("thermal/v1"));
+    config.split.by = SplitBy::Time;
+    config.split.validation = Some(0.2);
+    config.split.seed = Some(1);
+    let dataset = load(&config).expect("blocks of time share no group");
+    let [train, validation, _] = counts(&dataset);
+    assert!(
+        validation >= 30 && train + validation < 387,
+        "{train} + {validation}"
+    );
+    // Frames of two splits are so far apart that no two windows of 64 frames touch.
+    let frame = |idx: usize| -> i64 {
+        dataset.items[idx].metadata["frame_idx"]
+            .parse()
+            .expect("a number")
+    };
+    for a in dataset.indices(Split::Train) {
+        for b in dataset.indices(Split::Validation) {
+            if dataset.items[a].source == dataset.items[b].source {
+                assert!((frame(a) - frame(b)).abs() > 64, "{a} and {b}");
+            }
+        }
+    }
+    let settings = AuditConfig {
+        sampling: Some(Sampling::centered(64, 1)),
+        ..AuditConfig::default()
+    };
+    let found = audit(&config, &settings).expect("thermal v1").audit;
+    assert!(found.of(Severity::Leak).next().is_none(), "{found}");
+    config.split.gap = Some(Gap::Frames(1));
+    let found = audit(&config, &settings).expect("thermal v1").audit;
+    assert!(
+        found
+            .of(Severity::Leak)
+            .any(|finding| finding.topic == Topic::WindowOverlap),
+        "a gap that is too small shows: {found}"
+    );
+    config.split.by = SplitBy::Group;
+    let error = load(&config).expect_err("a gap without time").to_string();
+    assert!(
+        error.contains("gap and blocks have an effect with by = \"time\" only"),
+        "{error}"
+    );
+}
+
+/// The raw annotations of a recording, made of the generated ones.
+fn raw_lines(root: &Path, sensor: &str) -> String {
+    let read = |name: &str| -> serde_json::Value {
+        let text = std::fs::read_to_string(root.join("annotations").join(name)).expect("a file");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let mut lines = Vec::new();
+    for name in ["train.json", "val.json"] {
+        let file = read(name);
+        let all = file["annotations"].as_array().expect("a list");
+        for image in file["images"].as_array().expect("a list") {
+            if image["sensor_id"] != sensor {
+                continue;
+            }
+            let persons = all.iter().filter(|one| one["image_id"] == image["id"]);
+            let mut things: Vec<serde_json::Value> = persons
+                .map(|one| serde_json::json!({"bbox": one["bbox"], "category": "person", "subcategory": one["category_name"]}))
+                .collect();
+            things.push(serde_json::json!({"category": "furniture", "subcategory": "bed"}));
+            let time = image["timestamp"].as_i64().expect("ms") + 3;
+            lines.push(serde_json::json!({
+                "data_id": sensor, "mac_address": image["mac_address"], "annotator_id": 1,
+                "annotation_time": time, "data_time": time, "annotations": things,
+            }));
+        }
+    }
+    lines.sort_by_key(|line| line["data_time"].as_i64());
+    // Somebody marked a frame before the recording began, and one in which nobody is.
+    let mut early = lines[0].clone();
+    early["data_time"] = (early["data_time"].as_i64().expect("ms") - 600_000).into();
+    lines.insert(0, early);
+    let mut empty = lines[1].clone();
+    empty["annotations"] = serde_json::json!([{"category": "furniture", "subcategory": "bed"}]);
+    lines.push(empty);
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn raw_thermal_annotations_give_the_same_items() {
+    let Some(data) = shared_data() else { return };
+    let root = data.join("thermal/v1");
+    let dir = crate::fixtures::folder();
+    let frames = dir.path().join("frames");
+    std::fs::create_dir_all(&frames).expect("a folder");
+    for sensor in ["SL14_R1", "SL18_R2"] {
+        let name = format!("{sensor}.h5");
+        std::fs::copy(root.join("frames").join(&name), frames.join(&name)).expect("a copy");
+        let path = dir.path().join(format!("{sensor}_annotation.json"));
+        crate::fixtures::write(&path, raw_lines(&root, sensor).as_bytes());
+    }
+    let mut config = DataConfig::new(dir.path());
+    config.split.by = SplitBy::Group;
+    config.split.validation = Some(0.5);
+    let raw = load(&config).expect("raw annotations");
+    let generated = load(&thermal(&root)).expect("accepted");
+    let facts = |dataset: &Dataset| -> BTreeSet<(String, String, usize)> {
+        let items = dataset.items.iter();
+        let of_both = items
+            .filter(|item| ["SL14_R1", "SL18_R2"].contains(&item.metadata["sensor_id"].as_str()));
+        of_both
+            .map(|item| {
+                (
+                    item.metadata["sensor_id"].clone(),
+                    item.metadata["frame_idx"].clone(),
+                    item.label,
+                )
+            })
+            .collect()
+    };
+    assert_eq!(facts(&raw), facts(&generated));
+    assert_eq!(raw.classes, generated.classes);
+    for part in ["show no labelled person", "have no frame within 50 ms"] {
+        assert!(
+            raw.notes.iter().any(|note| note.contains(part)),
+            "{part} in {:?}",
+            raw.notes
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use csv::StringRecord;
 use marey_clip::{Span, Timestamp};
 
 use super::Table;
-use crate::{DataConfig, Error, Fault, Item, Refused, Split};
+use crate::{DataConfig, Error, Fault, Item, Refused, Split, item::parse_time};
 
 /// One line of a table.
 pub(super) struct Line<'a> {
@@ -147,33 +147,46 @@ impl Line<'_> {
         }
     }
 
-    /// Where the file is: mapped, or below the manifest's folder.
     fn source(&self, config: &DataConfig, written: &str) -> Result<PathBuf, Error> {
-        let folder = self.table.file.parent().unwrap_or(Path::new(""));
-        for (from, to) in &config.path_map {
-            if let Some(rest) = strip_folder(written, from) {
-                return Ok(rest
-                    .split('/')
-                    .fold(folder.join(to), |path, part| path.join(part)));
-            }
-        }
-        let as_written = folder.join(written);
-        if !written.contains('\\') || as_written.exists() {
-            return Ok(as_written);
-        }
-        let is_absolute = written.starts_with("\\\\") || written.as_bytes().get(1) == Some(&b':');
-        if is_absolute && !cfg!(windows) {
-            let root = written.rsplit_once('\\').map_or(written, |(root, _)| root);
-            let problem = format!(
-                "`{written}` is a path of a Windows machine: say where its folder is here, for example \
-                 data.path_map = {{ '{root}' = \"clips\" }}"
-            );
-            return Err(self.error(problem));
-        }
-        Ok(written
-            .split('\\')
-            .fold(folder.to_owned(), |path, part| path.join(part)))
+        source_of(self.table.file, config, written).map_err(|problem| self.error(problem))
     }
+}
+
+/// Where the file is that a table at `file` names: mapped, or below the table's folder; a sentence where that cannot be known.
+pub(crate) fn source_of(
+    file: &Path,
+    config: &DataConfig,
+    written: &str,
+) -> Result<PathBuf, String> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let is_absolute = written.starts_with("\\\\")
+        || written.as_bytes().get(1) == Some(&b':')
+        || Path::new(written).is_absolute();
+    for (from, to) in &config.path_map {
+        let rest = match from.as_str() {
+            "." => (!is_absolute).then(|| written.replace('\\', "/")),
+            from => strip_folder(written, from),
+        };
+        if let Some(rest) = rest {
+            return Ok(rest
+                .split('/')
+                .fold(folder.join(to), |path, part| path.join(part)));
+        }
+    }
+    let as_written = folder.join(written);
+    if !written.contains('\\') || as_written.exists() {
+        return Ok(as_written);
+    }
+    if is_absolute && !cfg!(windows) {
+        let root = written.rsplit_once('\\').map_or(written, |(root, _)| root);
+        return Err(format!(
+            "`{written}` is a path of a Windows machine: say where its folder is here, for example \
+             data.path_map = {{ '{root}' = \"clips\" }}"
+        ));
+    }
+    Ok(written
+        .split('\\')
+        .fold(folder.to_owned(), |path, part| path.join(part)))
 }
 
 impl Row {
@@ -219,63 +232,9 @@ fn strip_folder(path: &str, from: &str) -> Option<String> {
     head.eq_ignore_ascii_case(from).then(|| rest.to_owned())
 }
 
-/// Seconds (`12.5`), minutes (`1:12.5`) or hours (`0:01:12.5`), exact to the nanosecond.
-fn parse_time(text: &str) -> Option<Timestamp> {
-    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    // A decimal comma comes with the `;` between columns.
-    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, ""));
-    let parts: Vec<&str> = whole.split(':').collect();
-    let is_digits = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let is_empty = whole.is_empty() && fraction.is_empty();
-    if is_empty || parts.len() > 3 || !parts.iter().all(is_digits) || !is_digits(&fraction) {
-        return None;
-    }
-    let mut nanos = 0i64;
-    for part in parts {
-        let value = if part.is_empty() {
-            0
-        } else {
-            part.parse().ok()?
-        };
-        nanos = nanos.checked_mul(60)?.checked_add(value)?;
-    }
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    nanos = nanos
-        .checked_mul(1_000_000_000)?
-        .checked_add(digits.parse().ok()?)?;
-    Some(Timestamp::from_nanos(sign * nanos))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times() {
-        let secs = |text: &str| parse_time(text).map(Timestamp::as_secs);
-        for (text, expected) in [
-            ("12.5", Some(12.5)),
-            ("0", Some(0.0)),
-            ("12,5", Some(12.5)),
-            ("1:02.5", Some(62.5)),
-            ("1:00:01", Some(3601.0)),
-            ("-3", Some(-3.0)),
-            (".5", Some(0.5)),
-            ("1760482247.375000001", Some(1_760_482_247.375)),
-            ("", None),
-            ("abc", None),
-            ("nan", None),
-            ("inf", None),
-            ("1:2:3:4", None),
-            ("1:-2", None),
-        ] {
-            assert_eq!(secs(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn mapped_folders_ignore_case_and_slashes_but_not_names() {
