@@ -6,6 +6,8 @@ mod label_errors;
 
 mod learning_curve;
 
+mod example;
+
 mod split;
 
 mod twins;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     LabelErrors(label_errors::Args),
     /// Find items that show the same footage: copies, crops, mirrored and shifted cuts.
     Twins(twins::Args),
+    /// Render an example set in the layout of a published one, to try a recipe or an audit on.
+    Example(example::Args),
 }
 
 /// Arguments of `marey data probe`.
@@ -74,6 +78,7 @@ pub(crate) fn run(command: Command) -> Result<Outcome> {
         Command::LabelErrors(args) => label_errors::run(args),
         Command::Pack(args) => pack(&args),
         Command::Twins(args) => twins::run(&args),
+        Command::Example(args) => example::run(&args),
     }
 }
 

@@ -22,15 +22,20 @@ fn every_shipped_recipe_parses_and_builds_its_model() {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         num_recipes += 1;
     }
-    assert!(num_recipes >= 4);
+    assert!(num_recipes >= 7);
 }
 
-/// Trains a shipped recipe for one small epoch on its own data and gives its report.
+/// Trains a shipped recipe for one small epoch on its own data beside the project and gives its report.
 fn report(name: &str, changes: &[&str]) -> Option<Value> {
     if marey_test::shared_data().is_none() {
         println!("skipped: no ../shared/data");
         return None;
     }
+    Some(small_run(name, changes))
+}
+
+/// Trains a shipped recipe for one small epoch and gives its report.
+fn small_run(name: &str, changes: &[&str]) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = crate::harness::marey();
     command
@@ -51,7 +56,68 @@ fn report(name: &str, changes: &[&str]) -> Option<Value> {
     let output = command.output().expect("the binary runs");
     assert!(output.status.success(), "{}", stderr(&output));
     let path = dir.path().join(format!("{name}-1/report.json"));
-    Some(serde_json::from_str(&fs::read_to_string(path).expect("a report")).expect("JSON"))
+    serde_json::from_str(&fs::read_to_string(path).expect("a report")).expect("JSON")
+}
+
+/// The items of the splits of a report.
+fn items(report: &Value) -> Vec<u64> {
+    let splits = report["data"]["splits"].as_array().expect("splits");
+    let items = splits.iter().map(|split| split["items"].as_u64());
+    items.map(|items| items.expect("a number")).collect()
+}
+
+#[test]
+fn thermal_by_time_leaves_no_leak_to_accept() {
+    let Some(report) = report("thermal-time", &[]) else {
+        return;
+    };
+    let verdict = report["verdict"].as_str().expect("text");
+    assert!(!verdict.contains("leak"), "{verdict}");
+    let total: u64 = items(&report).iter().sum();
+    assert!(total < 387, "{total} items, none of them in the gap");
+}
+
+#[test]
+fn rendered_events_and_frame_trees_train() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    for (kind, videos) in [("cattle", "8"), ("anomaly", "3")] {
+        let output = run(&["data", "example", kind, &path(kind), "--videos", videos]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let place = format!("data.path={:?}", path("cattle/events.csv"));
+    let cattle = small_run("cattle", &[&place]);
+    assert!(items(&cattle).iter().sum::<u64>() > 30, "{cattle}");
+    let place = format!("data.path={:?}", path("anomaly"));
+    let anomaly = small_run("anomaly", &[&place]);
+    // 4 + 2 test videos of 32 pictures in windows of 16.
+    assert_eq!(items(&anomaly).last(), Some(&12), "{anomaly}");
+    let again = run(&["data", "example", "cattle", &path("cattle")]);
+    assert!(
+        stderr(&again).contains("is not empty"),
+        "{}",
+        stderr(&again)
+    );
+
+    let recipe = root().join("recipes/cattle.toml");
+    let audit = run(&[
+        "data",
+        "audit",
+        &path("cattle/faulty.csv"),
+        "--recipe",
+        recipe.to_str().expect("UTF-8"),
+    ]);
+    assert_eq!(audit.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&audit.stdout).into_owned();
+    for part in [
+        "3 entries have a span without length",
+        "2 entries have a span outside of their file",
+        "3 events are linked to a file that does not show them",
+        "have a behavior that is no class and were left out",
+        "data.allow_faults",
+    ] {
+        assert!(text.contains(part), "{text}\nlacks\n{part}");
+    }
 }
 
 #[test]
@@ -59,12 +125,7 @@ fn thermal_loads_every_sample_and_reports_the_majority() {
     let Some(report) = report("thermal", &[]) else {
         return;
     };
-    let items = |idx: usize| {
-        report["data"]["splits"][idx]["items"]
-            .as_u64()
-            .expect("a number")
-    };
-    assert_eq!(items(0) + items(1), 387);
+    assert_eq!(items(&report).iter().sum::<u64>(), 387);
     let figures = report["classification"]["figures"]
         .as_array()
         .expect("figures");
