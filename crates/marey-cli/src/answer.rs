@@ -1,6 +1,6 @@
 //! Fitting how a bundle answers: calibration and threshold, on the validation split and nowhere else.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use marey::{
     data::Split,
     eval::{
@@ -8,7 +8,7 @@ use marey::{
         confidences,
     },
     infer::{Judged, Look, Predictor, judge},
-    model::{Answering, EnsembleCard, Fitted, Rejection},
+    model::{Answering, EnsembleCard, Fitted, Rejection, Task},
     train::{CalibrationMethod, EvalConfig, Recipe, RejectionRule},
 };
 
@@ -26,6 +26,7 @@ pub(crate) fn fit(
     // Before anything is fitted; the views are in the cards of the members.
     let mut answer = Answering {
         calibration: None,
+        anomaly_temperature: None,
         rejection: None,
         fitted_for: None,
         smoothing: config.smoothing,
@@ -40,6 +41,7 @@ pub(crate) fn fit(
         let by = calibration(method, data, judged)?;
         let items = judged.logits.len();
         answer.calibration = Some(Fitted { items, by });
+        answer.anomaly_temperature = anomaly_temperature(recipe, data, judged)?;
     }
     answer.rejection = rejection(config, &answer, validated.as_ref())?;
     if answer.calibration.is_some() || answer.rejection.is_some() {
@@ -125,6 +127,43 @@ fn calibration(method: CalibrationMethod, data: &Prepared, judged: &Judged) -> R
         targets.len()
     ));
     Ok(fitted)
+}
+
+/// What the log-odds of a model that looks for anomalies are divided by, so that the scores are probabilities; `None` for other
+/// tasks, and where the validation split has normal items or anomalous ones alone.
+fn anomaly_temperature(recipe: &Recipe, data: &Prepared, judged: &Judged) -> Result<Option<f64>> {
+    let Task::Anomaly { normal, .. } = &recipe.task else {
+        return Ok(None);
+    };
+    let normal = data.dataset.classes.index(normal);
+    let said = judged.beside.iter().zip(&judged.scored);
+    let (targets, logits): (Vec<usize>, Vec<Vec<f32>>) = said
+        .filter_map(|(beside, item)| {
+            let log_odds = beside.anomaly?.log_odds;
+            Some((
+                usize::from(Some(item.target) != normal),
+                vec![0.0, log_odds],
+            ))
+        })
+        .unzip();
+    if !(targets.contains(&0) && targets.contains(&1)) {
+        output::note(
+            "warning: the validation split does not have both normal and anomalous items: the anomaly score stays as the \
+             model says it, and is no calibrated probability",
+        );
+        return Ok(None);
+    }
+    let labelled = LabelledLogits {
+        targets: &targets,
+        logits: &logits,
+    };
+    let validation = Validation::of_split(Split::Validation.name(), labelled)?;
+    let fitted = Calibration::fit_temperature(&validation)?;
+    output::note(format!("anomaly score: {fitted}"));
+    match fitted {
+        Calibration::Temperature { temperature } => Ok(Some(temperature)),
+        other => bail!("expected a temperature, found {other}"),
+    }
 }
 
 /// The threshold that `config` asks for, on the calibrated scores of the validation split. `None` where it asks for none, and,

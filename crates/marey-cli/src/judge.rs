@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use marey::{
     data::{self, Split},
     eval::{
-        Bootstrap, Curve, CurvePanel, DataSection, Evaluation, Finding, Origin, Report, Scored,
-        Severity, Skipped, SplitCounts, SplitItems, classify, compare, generalisation_gap,
-        judge_answers, judge_calibration,
+        Bootstrap, Curve, CurvePanel, DataSection, Evaluation, Finding, LabelFigures, Origin,
+        Report, Scored, Severity, Skipped, SplitCounts, SplitItems, TwoHeads, classify, compare,
+        generalisation_gap, judge_answers, judge_calibration, judge_two_heads,
     },
     infer::{Judged, Look, Predictor, film, judge},
     train::{Precision, Recipe, Run},
@@ -67,6 +67,7 @@ pub(crate) fn report_of(evaluated: &Evaluated<'_>, wall_time: Duration) -> Resul
     let copied = copied::nearest_in_time(dataset, *split, &judged.scored, &bootstrap(recipe))?;
     report.classification.comparisons.extend(copied);
     add_trust(&mut report, evaluated, &train_counts)?;
+    report.labels = label_figures(evaluated)?;
     report.headline = "macro_f1".to_owned();
     report.break_down(&judged.scored);
     report.chosen_on_this_split = evaluated.chosen_on_this_split;
@@ -139,6 +140,68 @@ fn facts_of(predictor: &Predictor) -> Vec<(String, String)> {
         facts.push(("uncertain below".to_owned(), told));
     }
     facts
+}
+
+/// The figures of the labels that the bundle tells beside the classes.
+fn label_figures(evaluated: &Evaluated<'_>) -> Result<Vec<LabelFigures>> {
+    let dataset = &evaluated.data.dataset;
+    let bootstrap = &bootstrap(evaluated.recipe);
+    let judged = evaluated.judged;
+    let train = dataset.indices(Split::Train);
+    let heads = evaluated.predictor.card().heads.iter().enumerate();
+    let figures = heads.map(|(head, known)| {
+        let column = dataset.label_column(&known.column)?;
+        // The bundle's order of the values counts, not that of this data.
+        let position = |&label: &usize| {
+            let name = column.classes.name(label);
+            known.classes.index(name).with_context(|| {
+                format!(
+                    "column `{}` has the value `{name}`, which the bundle does not know",
+                    known.column
+                )
+            })
+        };
+        let labels = column
+            .labels
+            .iter()
+            .map(position)
+            .collect::<Result<Vec<_>>>()?;
+        let mut train_counts = vec![0; known.classes.len()];
+        let mut occurs = vec![vec![false; known.classes.len()]; dataset.classes.len()];
+        for &item in &train {
+            train_counts[labels[item]] += 1;
+            occurs[dataset.items[item].label][labels[item]] = true;
+        }
+        let told = judged.logits.iter().zip(&judged.scored).zip(&judged.beside);
+        let (scored, pairs): (Vec<Scored>, Vec<TwoHeads>) = told
+            .map(|((found, item), beside)| {
+                let (target, scores) = (labels[found.item], beside.heads[head].clone());
+                let pair = TwoHeads {
+                    item: item.item.clone(),
+                    group: item.group.clone(),
+                    targets: [item.target, target],
+                    scores: [item.scores.clone(), scores.clone()],
+                };
+                let alone = Scored {
+                    target,
+                    scores,
+                    ..item.clone()
+                };
+                (alone, pair)
+            })
+            .unzip();
+        let of_label = classify(known.classes.names(), &train_counts, &scored, bootstrap)?;
+        let mut figures = of_label.figures;
+        if occurs.iter().flatten().any(|&occurs| occurs) {
+            figures.extend(judge_two_heads(&pairs, &occurs, bootstrap)?);
+        }
+        Ok(LabelFigures {
+            column: known.column.clone(),
+            classes: known.classes.names().to_vec(),
+            figures,
+        })
+    });
+    figures.collect()
 }
 
 /// Puts into `report` how far its scores can be trusted, and what a single clip of each item would have given.

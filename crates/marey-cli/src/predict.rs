@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use marey::{
     eval::Smoothing,
-    infer::{Guess, Prediction, Windowing},
+    infer::{AnomalyGuess, Guess, LabelGuess, Prediction, Windowing},
     media::{self, OpenOptions},
 };
 
@@ -167,6 +167,12 @@ fn print_table(predictions: &[Prediction]) -> Result<()> {
             unsure(prediction.is_uncertain),
             top.collect::<Vec<_>>().join(", ")
         ))?;
+        for LabelGuess { column, guess } in &prediction.labels {
+            output::line(format!("  {column}: {} {:.3}", guess.class, guess.score))?;
+        }
+        if let Some(anomaly) = &prediction.anomaly {
+            output::line(format!("  anomaly score {:.3}", anomaly.score))?;
+        }
         for window in &prediction.windows {
             let best = &window.top[0];
             // A bar of twenty cells: how sure, at a glance.
@@ -199,25 +205,45 @@ fn print_csv(predictions: &[Prediction], by_window: bool, num_guesses: usize) ->
     for rank in 1..=num_guesses {
         header.extend([format!("class_{rank}"), format!("score_{rank}")]);
     }
+    let columns = predictions.first().map_or(&[][..], |first| &first.labels);
+    header.extend(
+        columns
+            .iter()
+            .filter(|_| !by_window)
+            .map(|label| label.column.clone()),
+    );
+    if predictions
+        .iter()
+        .any(|prediction| prediction.anomaly.is_some())
+    {
+        header.push("anomaly_score".to_owned());
+    }
     writer.write_record(&header)?;
-    let mut write =
-        |prediction: &Prediction, span: [String; 2], is_uncertain: bool, top: &[Guess]| {
-            let mut row = vec![prediction.path.to_string_lossy().into_owned()];
-            row.extend(span);
-            row.push(is_uncertain.to_string());
-            for guess in top {
-                row.extend([guess.class.clone(), guess.score.to_string()]);
-            }
-            writer.write_record(&row)
-        };
+    let mut write = |prediction: &Prediction,
+                     span: [String; 2],
+                     (is_uncertain, top): (bool, &[Guess]),
+                     anomaly: Option<AnomalyGuess>| {
+        let mut row = vec![prediction.path.to_string_lossy().into_owned()];
+        row.extend(span);
+        row.push(is_uncertain.to_string());
+        for guess in top {
+            row.extend([guess.class.clone(), guess.score.to_string()]);
+        }
+        let labels = prediction.labels.iter().filter(|_| !by_window);
+        row.extend(labels.map(|label| label.guess.class.clone()));
+        row.extend(anomaly.map(|anomaly| anomaly.score.to_string()));
+        writer.write_record(&row)
+    };
     for prediction in predictions {
         if !by_window {
             let whole = [String::new(), String::new()];
-            write(prediction, whole, prediction.is_uncertain, &prediction.top)?;
+            let answer = (prediction.is_uncertain, &prediction.top[..]);
+            write(prediction, whole, answer, prediction.anomaly)?;
         }
         for window in &prediction.windows {
             let span = [window.start_sec, window.end_sec].map(|sec| sec.to_string());
-            write(prediction, span, window.is_uncertain, &window.top)?;
+            let answer = (window.is_uncertain, &window.top[..]);
+            write(prediction, span, answer, window.anomaly)?;
         }
     }
     let text = String::from_utf8(writer.into_inner()?)?;

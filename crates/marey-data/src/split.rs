@@ -83,9 +83,8 @@ fn groups(items: &[Item], together: &[Vec<usize>]) -> Vec<Vec<usize>> {
     for (idx, item) in items.iter().enumerate() {
         by_key.entry(item.group_key()).or_default().push(idx);
         // Bouts were made groups on purpose, though they share their video.
-        if item.metadata.get(BOUT_COLUMN).is_none()
-            || item.metadata.get(BOUT_COLUMN) != item.group.as_ref()
-        {
+        let bout = item.metadata.get(BOUT_COLUMN);
+        if bout.is_none() || bout != item.group.as_ref() {
             by_source.entry(&item.source).or_default().push(idx);
         }
     }

@@ -148,7 +148,8 @@ pub use recordings::{
 };
 pub use reliability::{ReliabilityBin, calibration_error, reliability};
 pub use report::{
-    Curve, CurvePanel, DataSection, Origin, Report, SCHEMA_VERSION, Skipped, SplitCounts,
+    Curve, CurvePanel, DataSection, LabelFigures, Origin, Report, SCHEMA_VERSION, Skipped,
+    SplitCounts,
 };
 pub use runs::{Changed, ComparedRun, RunsCompared, ScoredRun, Versus, compare_runs};
 pub use selective::{CoveragePoint, confidences, judge_rejection, judge_selective, risk_coverage};

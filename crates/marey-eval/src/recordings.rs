@@ -119,8 +119,11 @@ pub fn judge_recordings(
 /// Anomalies in recordings, for a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordingAnomalies {
-    /// The class of what is normal; the anomaly score of a window is 1 less its score.
+    /// The class of what is normal.
     pub normal: String,
+    /// Whether the anomaly score of a window is that of an output of the model for it; else it is 1 less the score of `normal`.
+    #[serde(default)]
+    pub has_own_score: bool,
     /// Seconds of a window.
     pub window_sec: f64,
     /// Seconds between the starts of two windows.
@@ -165,7 +168,10 @@ pub fn judge_anomalies(
     let scores_of = |recording: &Recording| -> Vec<f64> {
         let windows = recording.windows.iter();
         windows
-            .map(|window| 1.0 - f64::from(window.scores[normal]))
+            .map(|window| match window.anomaly {
+                Some(anomaly) => f64::from(anomaly),
+                None => 1.0 - f64::from(window.scores[normal]),
+            })
             .collect()
     };
     let video = |recording: &Recording| {
@@ -226,6 +232,10 @@ pub fn judge_anomalies(
     }
     Ok(RecordingAnomalies {
         normal: classes[normal].clone(),
+        has_own_score: recordings
+            .iter()
+            .flat_map(|recording| &recording.windows)
+            .any(|window| window.anomaly.is_some()),
         window_sec: windowed.window_sec,
         hop_sec: windowed.hop_sec,
         recordings: recordings.len(),
@@ -256,6 +266,7 @@ mod tests {
             .map(|(idx, &score)| ScoredWindow {
                 span: span(2 * idx as i64, 2 * idx as i64 + 2),
                 scores: vec![1.0 - score, score],
+                anomaly: None,
             });
         let end = 2 * anomaly.len() as i64;
         Recording {

@@ -13,6 +13,8 @@ mod trust;
 
 mod recordings;
 
+mod labels;
+
 mod doubts;
 
 mod words;
@@ -29,6 +31,8 @@ use crate::{
     LabelCandidate, Mistake, Plot, RecordingAnomalies, RecordingEvents, Scored, Selective,
     Standing, Strip,
 };
+
+pub use labels::LabelFigures;
 
 /// Version of the layout of `report.json`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -71,6 +75,9 @@ pub struct Report {
     /// How anomalous frames and whole recordings look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomalies: Option<RecordingAnomalies>,
+    /// Labels that are told beside the classes. Empty where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelFigures>,
     /// The figures on what the model was trained on, and how much better they are. Empty where it was not scored there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -198,6 +205,7 @@ impl Report {
             selective: None,
             events: None,
             anomalies: None,
+            labels: Vec::new(),
             gaps: Vec::new(),
             label_candidates: Vec::new(),
             confusions: Vec::new(),

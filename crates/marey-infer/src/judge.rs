@@ -7,6 +7,7 @@ use marey_data::{
     Dataset, Frames, ItemLogits, Loader, LoaderConfig, Skipped, Unreadable, item_logits, scored,
 };
 use marey_eval::{Scored, scores_from_logits};
+use marey_model::{Beside, Said};
 use marey_transform::SpatialViews;
 
 use crate::{Error, Member, Predictor};
@@ -20,6 +21,8 @@ pub struct Judged {
     pub plain: Vec<Scored>,
     /// What the scores were made of.
     pub logits: Vec<ItemLogits>,
+    /// What was said of the same items beside their classes, the mean over views; of several bundles, what the first says.
+    pub beside: Vec<Beside>,
     /// Items left out, with the reason.
     pub skipped: Vec<Skipped>,
 }
@@ -69,12 +72,23 @@ pub fn judge(
     let mut clips_before = 0;
     let mut by_item: BTreeMap<usize, Vec<Vec<f32>>> = BTreeMap::new();
     let mut skipped: Vec<Skipped> = Vec::new();
-    for member in predictor.members() {
+    let mut beside: BTreeMap<usize, Vec<Beside>> = BTreeMap::new();
+    for (idx, member) in predictor.members().iter().enumerate() {
         let loader = loader_of(member, task, look)?;
         let found = item_logits(
             &loader,
             member.card().answer.aggregate,
-            &mut |batch| member.logits(batch.pixels, batch.dims),
+            &mut |batch| {
+                let items = batch.items;
+                let said = member.said(batch.pixels, batch.dims).into_iter();
+                let keep = |(item, said): (usize, Said)| {
+                    if idx == 0 {
+                        beside.entry(item).or_default().push(said.beside);
+                    }
+                    said.logits
+                };
+                items.into_iter().zip(said).map(keep).collect()
+            },
             &mut |clips_done| on_progress(clips_before + clips_done, num_clips),
         )?;
         clips_before += task.indices.len() * clips_of(member);
@@ -92,6 +106,7 @@ pub fn judge(
         scored: Vec::new(),
         plain: Vec::new(),
         logits: Vec::new(),
+        beside: Vec::new(),
         skipped,
     };
     // An item that one member could not read has no mean.
@@ -111,6 +126,7 @@ pub fn judge(
         judged.scored.push(scored(&task.dataset, item, scores));
         let plain = scores_from_logits(&logits);
         judged.plain.push(scored(&task.dataset, item, plain));
+        judged.beside.push(Beside::mean(&beside[&item]));
         judged.logits.push(ItemLogits { item, logits });
     }
     Ok(judged)

@@ -35,6 +35,8 @@ pub use error::Error;
 pub use film::film;
 pub use judge::{Judged, Look, Task, judge};
 pub use member::Member;
-pub use predictor::{Guess, Prediction, Predictor, Scanned, WindowPrediction};
+pub use predictor::{
+    AnomalyGuess, Guess, LabelGuess, Prediction, Predictor, Scanned, WindowPrediction,
+};
 pub use recordings::{Watched, watch};
 pub use window::Windowing;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use marey_eval::Heat;
-use marey_model::{Bundle, Card};
+use marey_model::{Bundle, Card, Said};
 
 /// A bundle that scores prepared clips.
 #[derive(Debug)]
@@ -29,13 +29,13 @@ impl Member {
         &self.bundle
     }
 
-    /// Logits of prepared clips: for each of `dims[0]` clips one a class.
+    /// Everything that the model says of each of `dims[0]` prepared clips.
     ///
     /// # Shapes
     /// - `pixels`: `u8` `[b, t, h, w, 3]` = `dims`, as `Preprocess::spatial` gives them
-    pub fn logits(&self, pixels: Vec<u8>, dims: [usize; 5]) -> Vec<Vec<f32>> {
+    pub fn said(&self, pixels: Vec<u8>, dims: [usize; 5]) -> Vec<Said> {
         let input = self.card().preprocess.to_input(pixels, dims, &self.device);
-        self.bundle.model().logits(input)
+        self.bundle.model().said(input)
     }
 
     /// As [`Predictor::heat`](crate::Predictor::heat).

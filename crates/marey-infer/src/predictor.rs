@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use marey_clip::{ClassList, Clip, Pixels, Span, Timeline};
 use marey_eval::{Heat, Smoothing, ViewAggregate, ViewScores};
 use marey_media::{OpenOptions, Reader};
-use marey_model::{Answering, Bundle, Card, EnsembleCard};
+use marey_model::{Answering, Beside, Bundle, Card, EnsembleCard, HeadClasses};
 use serde::Serialize;
 
 use crate::{Error, Member, Windowing};
@@ -40,6 +40,32 @@ pub struct WindowPrediction {
     pub is_uncertain: bool,
     /// The best guesses, best first.
     pub top: Vec<Guess>,
+    /// How anomalous the window looks, where the model looks for anomalies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anomaly: Option<AnomalyGuess>,
+}
+
+/// How anomalous something looks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AnomalyGuess {
+    /// Probability that something anomalous happens, 0–1, calibrated where the bundle is.
+    pub score: f32,
+    /// Squared distance from the centre of normal clips, with Deep SVDD: no probability, comparable within one model only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<f32>,
+    /// Ranking score, 0–1, with ranking: no probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<f32>,
+}
+
+/// The best value of a label that is learned beside the classes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelGuess {
+    /// The column of the manifest.
+    pub column: String,
+    /// The best value and its score.
+    #[serde(flatten)]
+    pub guess: Guess,
 }
 
 /// What a model says about a source.
@@ -55,6 +81,12 @@ pub struct Prediction {
     pub is_uncertain: bool,
     /// The best guesses, best first.
     pub top: Vec<Guess>,
+    /// How anomalous the source looks, where the model looks for anomalies: the mean over its windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anomaly: Option<AnomalyGuess>,
+    /// The other labels that the model tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelGuess>,
     /// What decoded the source.
     pub backend: String,
     /// The timeline, where the source was cut into windows.
@@ -73,6 +105,8 @@ pub struct Scanned {
     pub spans: Vec<Span>,
     /// For each window one score a class, not smoothed.
     pub scores: Vec<Vec<f32>>,
+    /// What is said of each window beside its classes, the mean over its views; of several bundles, what the first says.
+    pub beside: Vec<Beside>,
 }
 
 impl Predictor {
@@ -194,16 +228,18 @@ impl Predictor {
         let scanned = self.scan(path, windowing, None, options)?;
         let mean = mean_of(&scanned.scores);
         let best = self.guesses(&mean, top);
-        let window = |(span, scores): (&Span, &Vec<f32>)| WindowPrediction {
+        let window = |((span, scores), beside): ((&Span, &Vec<f32>), &Beside)| WindowPrediction {
             start_sec: span.start().as_secs(),
             end_sec: span.end().as_secs(),
             is_uncertain: self.answer.is_uncertain(scores),
             top: self.guesses(scores, top),
+            anomaly: self.anomaly(beside),
         };
         let windows = match windowing {
             Some(_) => {
                 let smoothed = self.smoothed(&scanned.scores);
-                scanned.spans.iter().zip(&smoothed).map(window).collect()
+                let windows = scanned.spans.iter().zip(&smoothed);
+                windows.zip(&scanned.beside).map(window).collect()
             }
             None => Vec::new(),
         };
@@ -213,6 +249,8 @@ impl Predictor {
             confidence: best[0].score,
             is_uncertain: self.answer.is_uncertain(&mean),
             top: best,
+            anomaly: self.anomaly(&Beside::mean(&scanned.beside)),
+            labels: self.labels(&Beside::mean(&scanned.beside)),
             backend: scanned.backend,
             windows,
         })
@@ -238,8 +276,13 @@ impl Predictor {
             .unwrap_or(timeline.span());
         let spans = windowing.map_or_else(|| vec![whole], |windowing| windowing.spans(whole));
         let mut by_member = Vec::new();
-        for member in &self.members {
-            by_member.push(self.logits_of_spans(member, reader.as_mut(), &timeline, &spans)?);
+        let mut beside = Vec::new();
+        for (idx, member) in self.members.iter().enumerate() {
+            let (logits, said) = self.said_of_spans(member, reader.as_mut(), &timeline, &spans)?;
+            by_member.push(logits);
+            if idx == 0 {
+                beside = said;
+            }
         }
         let mut scores = Vec::with_capacity(spans.len());
         for idx in 0..spans.len() {
@@ -257,6 +300,7 @@ impl Predictor {
             backend,
             spans,
             scores,
+            beside,
         })
     }
 
@@ -283,14 +327,14 @@ impl Predictor {
         Ok(mean.finish().remove(0).1)
     }
 
-    /// The logits of each span by one member, its views taken together, in the order of `spans`.
-    fn logits_of_spans(
+    /// The logits of each span by one member, its views taken together, and what it says beside, in the order of `spans`.
+    fn said_of_spans(
         &self,
         member: &Member,
         reader: &mut dyn Reader,
         timeline: &Timeline,
         spans: &[Span],
-    ) -> Result<Vec<Vec<f32>>, Error> {
+    ) -> Result<(Vec<Vec<f32>>, Vec<Beside>), Error> {
         let Card {
             sampling,
             preprocess,
@@ -299,6 +343,7 @@ impl Predictor {
         } = member.card();
         let sampling = answer.sampling(sampling);
         let mut views = ViewScores::new(self.classes().len(), answer.aggregate);
+        let mut beside: Vec<Vec<Beside>> = vec![Vec::new(); spans.len()];
         let mut waiting: Vec<(usize, Clip)> = Vec::new();
         let mut score = |waiting: &mut Vec<(usize, Clip)>| {
             let Some((_, first)) = waiting.first() else {
@@ -314,8 +359,9 @@ impl Predictor {
                     Pixels::F32(_) => unreachable!("`Preprocess` gives u8"),
                 }
             }
-            for (idx, logits) in items.into_iter().zip(member.logits(pixels, dims)) {
-                views.add(idx, &logits);
+            for (idx, said) in items.into_iter().zip(member.said(pixels, dims)) {
+                views.add(idx, &said.logits);
+                beside[idx].push(said.beside);
             }
         };
         for (idx, &span) in spans.iter().enumerate() {
@@ -330,11 +376,37 @@ impl Predictor {
             }
         }
         score(&mut waiting);
-        Ok(views
-            .finish()
-            .into_iter()
-            .map(|(_, logits)| logits)
-            .collect())
+        let logits = views.finish().into_iter().map(|(_, logits)| logits);
+        let beside = beside.iter().map(|said| Beside::mean(said));
+        Ok((logits.collect(), beside.collect()))
+    }
+
+    /// How anomalous something looks of which this was said.
+    pub fn anomaly(&self, beside: &Beside) -> Option<AnomalyGuess> {
+        beside.anomaly.map(|said| AnomalyGuess {
+            score: self.answer.anomaly_probability(said.log_odds),
+            distance: said.distance,
+            ranking: said.ranking,
+        })
+    }
+
+    fn labels(&self, beside: &Beside) -> Vec<LabelGuess> {
+        let heads = self.card().heads.iter().zip(&beside.heads);
+        let label = |(head, scores): (&HeadClasses, &Vec<f32>)| {
+            // The first of equals, as for the classes.
+            let best = (0..scores.len())
+                .rev()
+                .max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+            let best = best.expect("a head has classes");
+            LabelGuess {
+                column: head.column.clone(),
+                guess: Guess {
+                    class: head.classes.name(best).to_owned(),
+                    score: scores[best],
+                },
+            }
+        };
+        heads.map(label).collect()
     }
 
     fn guesses(&self, scores: &[f32], top: usize) -> Vec<Guess> {

@@ -69,7 +69,7 @@ pub fn watch(
             .or_else(|| Span::new(first.start(), last.end()))
             .unwrap_or(*first);
         let scores = predictor.smoothed(&scanned.scores);
-        let windows = scanned.spans.iter().zip(scores);
+        let windows = scanned.spans.iter().zip(scores).zip(&scanned.beside);
         let inside = scanned.timeline.timestamps().iter().copied();
         watched.recordings.push(Recording {
             name: path.display().to_string(),
@@ -78,7 +78,11 @@ pub fn watch(
             frames: inside.filter(|&frame| whole.contains(frame)).collect(),
             truths: events_of(&items, whole),
             windows: windows
-                .map(|(&span, scores)| ScoredWindow { span, scores })
+                .map(|((&span, scores), beside)| ScoredWindow {
+                    span,
+                    scores,
+                    anomaly: predictor.anomaly(beside).map(|guess| guess.score),
+                })
                 .collect(),
         });
     }

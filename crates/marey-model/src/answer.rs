@@ -30,6 +30,10 @@ pub struct Answering {
     /// Below which best score the answer is "uncertain"; `None` where it never is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
+    /// What the log-odds of anomalous against normal are divided by, above 0; `None` where that was not fitted and is 1. Only
+    /// with [`Task::Anomaly`](crate::Task::Anomaly).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anomaly_temperature: Option<f64>,
     /// How the scores of windows are smoothed; `None` where they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smoothing: Option<Smoothing>,
@@ -67,6 +71,7 @@ impl Default for Answering {
             aggregate: ViewAggregate::Mean,
             fitted_for: None,
             rejection: None,
+            anomaly_temperature: None,
             smoothing: None,
             calibration: None,
         }
@@ -126,6 +131,12 @@ impl Answering {
             Some(fitted) => fitted.by.scores(logits),
             None => Ok(scores_from_logits(logits)),
         }
+    }
+
+    /// The probability that something anomalous happens, from the log-odds that a model says.
+    pub fn anomaly_probability(&self, log_odds: f32) -> f32 {
+        let temperature = self.anomaly_temperature.unwrap_or(1.0);
+        (1.0 / (1.0 + (-f64::from(log_odds) / temperature).exp())) as f32
     }
 
     /// Whether the best of `scores` is too low for an answer.
@@ -191,6 +202,13 @@ impl Answering {
         {
             return Err(format!(
                 "answer.rejection.below is {below}, it must lie in 0..=1"
+            ));
+        }
+        if let Some(temperature) = self.anomaly_temperature
+            && !(temperature > 0.0 && temperature.is_finite())
+        {
+            return Err(format!(
+                "answer.anomaly_temperature is {temperature}, it must be above 0"
             ));
         }
         if let Some(fitted) = &self.calibration {

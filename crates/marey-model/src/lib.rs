@@ -61,6 +61,7 @@ pub use ensemble::EnsembleCard;
 pub use error::{Error, ErrorKind};
 pub use evidence::Evidence;
 pub use heads::{AnomalyOutput, Outputs};
+pub use logits::{AnomalySaid, Beside, Said};
 pub use model::{Model, Output};
 pub use registry::{Arch, Input};
 pub use task::{DeepSvdd, Ranking, Task};

@@ -347,7 +347,7 @@ mod tests {
         assert!(text.contains("Normal_Videos_005_x264.mp4  Normal  -1  -1"));
         let [total, inside] = set.anomalous_test_pictures;
         assert!(
-            total == 20 && inside >= 4 && inside < 12,
+            total == 20 && (4..12).contains(&inside),
             "{inside} of {total}"
         );
     }

@@ -1,7 +1,9 @@
 //! What a model learns beside the classes.
 
+use serde_json::Value;
+
 use crate::{
-    harness::{Project, losses},
+    harness::{Project, losses, succeed},
     resume::check_killed,
 };
 
@@ -32,6 +34,63 @@ fn the_heads_of_a_task_are_bundled_and_change_what_is_learned() {
     assert!(card.contains("normal = \"horizontal\""), "{card}");
     let card = project.read("labels/small-1/bundle/card.toml");
     assert!(card.contains("column = \"shape\""), "{card}");
+
+    // The report judges the label, and a prediction tells it.
+    let report = project.read("labels/small-1/report.json");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let label = &report["labels"][0];
+    assert_eq!(label["column"], "shape");
+    let names: Vec<_> = label["figures"]
+        .as_array()
+        .expect("figures")
+        .iter()
+        .map(|f| &f["name"])
+        .collect();
+    for name in ["top1", "macro_f1", "combined_accuracy", "joint_accuracy"] {
+        assert!(
+            names.iter().any(|found| *found == name),
+            "{name} in {names:?}"
+        );
+    }
+    let predicted = predict(&project, "labels");
+    let labels = predicted[0]["labels"].as_array().expect("labels");
+    assert_eq!(labels[0]["column"], "shape");
+    assert!(predicted[0].get("anomaly").is_none());
+
+    let predicted = predict(&project, "anomaly");
+    let anomaly = &predicted[0]["anomaly"];
+    let score = anomaly["score"].as_f64().expect("a score");
+    assert!((0.0..=1.0).contains(&score), "{score}");
+    assert!(anomaly["distance"].as_f64().expect("a distance") >= 0.0);
+    assert!(anomaly.get("ranking").is_none());
+}
+
+/// What the bundle of `runs` says about the rendered clips.
+fn predict(project: &Project, runs: &str) -> Value {
+    let bundle = project.arg(&format!("{runs}/small-1/bundle"));
+    let clips = project.arg("clips");
+    let text = succeed(&["predict", "--json", &bundle, &clips]);
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn the_anomaly_score_is_calibrated_on_validation() {
+    let project = Project::new();
+    let windows = "eval.anomaly={normal=\"horizontal\", window=0.4}";
+    project.train(
+        "runs",
+        &[
+            ANOMALY,
+            windows,
+            "eval.calibration=temperature",
+            "train.epochs=1",
+        ],
+    );
+    let card = project.read("runs/small-1/bundle/card.toml");
+    assert!(card.contains("anomaly_temperature = "), "{card}");
+    let report = project.read("runs/small-1/report.json");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["anomalies"]["has_own_score"], true);
 }
 
 #[test]

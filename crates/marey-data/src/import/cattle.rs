@@ -23,7 +23,7 @@ use crate::{
     Split,
     import::{
         class_idx, class_list,
-        folders::entries_of,
+        folders::files_by_split,
         manifest::{decode, group_of, is_table, records, source_of},
         spans::{self, Lines},
         without_missing,
@@ -77,32 +77,7 @@ impl Importer for Cattle {
 
 /// The tables of a folder whose names say a split: `train.csv`, `val_intravideo.csv`.
 fn tables_of(folder: &Path) -> Result<Vec<(PathBuf, Option<Split>)>, Error> {
-    let mut found: Vec<(PathBuf, Option<Split>)> = Vec::new();
-    for path in entries_of(folder)?
-        .into_iter()
-        .filter(|path| is_table(path))
-    {
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let mut words = stem.split(|letter: char| !letter.is_ascii_alphabetic());
-        let Some(split) = words.find_map(Split::from_word) else {
-            continue;
-        };
-        if let Some((other, _)) = found.iter().find(|(_, known)| *known == Some(split)) {
-            let problem = format!(
-                "{} and {} are both {split}: keep one of them here, or name one table by data.path",
-                other.display(),
-                path.display()
-            );
-            return Err(Error::layout(folder, problem));
-        }
-        found.push((path, Some(split)));
-    }
-    found.sort_by_key(|(_, split)| *split);
-    Ok(found)
+    files_by_split(folder, &is_table)
 }
 
 /// Whether the first line of a table names the columns of events or of extracted clips. A table with a column `label` is a

@@ -185,3 +185,36 @@ pub(super) fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .filter(|path| path.is_dir())
         .collect())
 }
+
+/// The files of a folder that `is_meant` picks and a word of whose name says a split, in the order of the splits.
+pub(super) fn files_by_split(
+    folder: &Path,
+    is_meant: &dyn Fn(&Path) -> bool,
+) -> Result<Vec<(PathBuf, Option<Split>)>, Error> {
+    let mut found: Vec<(PathBuf, Option<Split>)> = Vec::new();
+    for path in entries_of(folder)?
+        .into_iter()
+        .filter(|path| is_meant(path))
+    {
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut words = stem.split(|letter: char| !letter.is_ascii_alphabetic());
+        let Some(split) = words.find_map(Split::from_word) else {
+            continue;
+        };
+        if let Some((other, _)) = found.iter().find(|(_, known)| *known == Some(split)) {
+            let problem = format!(
+                "{} and {} are both {split}: keep one of them here, or name one by data.path",
+                other.display(),
+                path.display()
+            );
+            return Err(Error::layout(folder, problem));
+        }
+        found.push((path, Some(split)));
+    }
+    found.sort_by_key(|(_, split)| *split);
+    Ok(found)
+}

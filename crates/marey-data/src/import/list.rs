@@ -15,7 +15,7 @@ use crate::{
     DataConfig, Dataset, Error, Fault, Format, Importer, Item, Refused, Split,
     import::{
         class_idx, class_list,
-        folders::entries_of,
+        folders::files_by_split,
         manifest::source_of,
         spans::{self, Lines},
         without_missing,
@@ -127,34 +127,11 @@ impl Importer for List {
     }
 }
 
-/// The lists of a folder whose names say a split, the first of each.
+/// The lists of a folder whose names say a split.
 fn lists_of(folder: &Path) -> Result<Vec<(PathBuf, Option<Split>)>, Error> {
-    let mut found: Vec<(PathBuf, Option<Split>)> = Vec::new();
-    for path in entries_of(folder)? {
-        if path.extension().is_none_or(|extension| extension != "txt") || !path.is_file() {
-            continue;
-        }
-        let stem = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let mut words = stem.split(|letter: char| !letter.is_ascii_alphabetic());
-        let Some(split) = words.find_map(Split::from_word) else {
-            continue;
-        };
-        if let Some((other, _)) = found.iter().find(|(_, known)| *known == Some(split)) {
-            let problem = format!(
-                "{} and {} are both {split}: keep one of them here, or name one list by data.path",
-                other.display(),
-                path.display()
-            );
-            return Err(Error::layout(folder, problem));
-        }
-        found.push((path, Some(split)));
-    }
-    found.sort_by_key(|(_, split)| *split);
-    Ok(found)
+    let is_text =
+        |path: &Path| path.extension().is_some_and(|name| name == "txt") && path.is_file();
+    files_by_split(folder, &is_text)
 }
 
 /// Whether the first line reads as an entry.

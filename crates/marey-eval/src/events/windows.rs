@@ -14,6 +14,8 @@ pub struct ScoredWindow {
     pub span: Span,
     /// One score a class.
     pub scores: Vec<f32>,
+    /// Probability that something anomalous happens, where the model has an output for it.
+    pub anomaly: Option<f32>,
 }
 
 /// When windows become an alarm.
@@ -152,6 +154,7 @@ mod tests {
         ScoredWindow {
             span: span(start, start + 2.0),
             scores: scores.to_vec(),
+            anomaly: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `report.html`: the page around the sections.
 
 use super::words::{plain_verdict, words};
-use super::{Report, doubts, gallery, recordings, sections, trust};
+use super::{Report, doubts, gallery, labels, recordings, sections, trust};
 use crate::plot::{Plot, escape, page_style, plot_style};
 use crate::{SCHEMA_VERSION, Severity, Standing};
 
@@ -25,6 +25,7 @@ pub(super) fn page(report: &Report) -> String {
         doubts::gaps(report),
         recordings::events(report),
         recordings::anomalies(report),
+        labels::labels(report),
         gallery::confusions(report),
         gallery::groups(report),
         gallery::mistakes(report),

@@ -7,7 +7,7 @@ use crate::plot::escape;
 use crate::table::count;
 use crate::{Figure, RecordingAnomalies, RecordingEvents};
 
-const HEADS: [&str; 4] = ["Figure", "Value", "95 % interval", "Baseline"];
+pub(super) const HEADS: [&str; 4] = ["Figure", "Value", "95 % interval", "Baseline"];
 
 /// Figures of the binary judge that the page shows; report.json has all.
 const OF_ANOMALIES: [&str; 3] = ["roc_auc", "average_precision", "tpr_at_5_fpr"];
@@ -53,6 +53,7 @@ pub(super) fn anomalies(report: &Report) -> Option<Section> {
     let anomalies = report.anomalies.as_ref()?;
     let RecordingAnomalies {
         normal,
+        has_own_score,
         window_sec,
         hop_sec,
         recordings,
@@ -60,12 +61,14 @@ pub(super) fn anomalies(report: &Report) -> Option<Section> {
         ..
     } = anomalies;
     let mut body = format!(
-        "<p>{}, {anomalous} with something anomalous, in windows of {} s, {} s apart. The anomaly score of a window is 1 less \
-         its score of {}.</p>\n",
+        "<p>{}, {anomalous} with something anomalous, in windows of {} s, {} s apart. The anomaly score of a window is {}.</p>\n",
         count(*recordings, "recording"),
         short(*window_sec),
         short(*hop_sec),
-        escape(&format!("{normal:?}")),
+        match has_own_score {
+            true => "the model's own probability that something anomalous happens".to_owned(),
+            false => format!("1 less its score of {}", escape(&format!("{normal:?}"))),
+        },
     );
     let shown = |figures: &[Figure]| -> Vec<Figure> {
         let known = figures.iter();
@@ -99,7 +102,7 @@ pub(super) fn anomalies(report: &Report) -> Option<Section> {
     })
 }
 
-fn row(figure: &Figure) -> Vec<String> {
+pub(super) fn row(figure: &Figure) -> Vec<String> {
     let interval = figure.widest_interval();
     vec![
         escape(&capitalised(&figure.title)),

@@ -165,6 +165,7 @@ fn add_recordings(report: &mut Report) {
                 ScoredWindow {
                     span: window,
                     scores,
+                    anomaly: None,
                 }
             });
             let windows = windows.collect();
