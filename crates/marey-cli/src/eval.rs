@@ -85,6 +85,35 @@ pub(crate) fn recipe_of(named: Option<&Path>, bundle: &Path) -> Result<PathBuf> 
     Ok(path)
 }
 
+/// Keys of `[eval]` that are in a bundle's card, where a recipe changes nothing any more.
+const ANSWER_KEYS: [&str; 10] = [
+    "views",
+    "crops",
+    "flip",
+    "aggregate",
+    "validate_views",
+    "calibration",
+    "reject_below",
+    "coverage",
+    "accuracy",
+    "smoothing",
+];
+
+/// Refuses changes of the recipe that have no effect on a bundle that is there.
+fn refuse_answer_keys(changes: &[String]) -> Result<()> {
+    for change in changes {
+        let key = change.split('=').next().unwrap_or_default().trim();
+        let is_in_card = key
+            .strip_prefix("eval.")
+            .is_some_and(|key| ANSWER_KEYS.contains(&key));
+        ensure!(
+            !is_in_card,
+            "--set {key} has no effect on a bundle, whose card says how it answers: write it into the card by `marey calibrate`"
+        );
+    }
+    Ok(())
+}
+
 /// The bundle or ensemble in `first`, or that bundle together with those of `with`.
 pub(crate) fn open_together(
     first: &Path,
@@ -123,6 +152,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let chosen = args.device.choose()?;
     let recipe_path = recipe_of(args.recipe.as_deref(), &args.bundle)?;
     let recipe = Recipe::read(&recipe_path, &args.set)?;
+    refuse_answer_keys(&args.set)?;
     let predictor = open_together(&args.bundle, &args.with, recipe.train.batch, &chosen)?;
     let data = load(&recipe, &predictor.card().sampling)?;
     let Some(split) = args.split.or_else(|| judged_split(&data.dataset)) else {

@@ -289,7 +289,10 @@ fn findings(evaluated: &Evaluated<'_>) -> Vec<Finding> {
         command: None,
     });
     let config = &evaluated.recipe.eval;
-    let is_silent = config.accuracy.is_some() && evaluated.predictor.answer().rejection.is_none();
+    // Of a run that has just ended: a bundle that is there was not fitted by this recipe.
+    let is_silent = evaluated.run.is_some()
+        && config.accuracy.is_some()
+        && evaluated.predictor.answer().rejection.is_none();
     let of_threshold = is_silent.then(|| Finding {
         severity: Severity::Warning,
         sentence: format!(

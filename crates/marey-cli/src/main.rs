@@ -83,7 +83,7 @@ enum Command {
     Train(train::Args),
     /// Judge a bundle on a split of a data set.
     Eval(eval::Args),
-    /// Fit calibration and threshold of a bundle on the validation split, as `[eval]` of a recipe says.
+    /// Change how a bundle answers, as `[eval]` of a recipe says: what is fitted is fitted on the validation split.
     Calibrate(calibrate::Args),
     /// Put several bundles into one folder, to answer together by the mean of their scores.
     Ensemble(ensemble::Args),

@@ -162,8 +162,12 @@ impl Answering {
         )
     }
 
-    /// Checks what a file holds.
-    pub(crate) fn validate(
+    /// Checks what a card holds, or is to hold, beside this sampling and preprocessing.
+    ///
+    /// # Errors
+    /// A sentence: when views cannot work or have no effect, a number is out of its range, or calibration and threshold were
+    /// fitted for other views.
+    pub fn validate(
         &self,
         sampling: &Sampling,
         preprocess: &Preprocess,

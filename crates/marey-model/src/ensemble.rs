@@ -48,9 +48,9 @@ impl EnsembleCard {
         }
         let is_name =
             |name: &String| !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
-        if card.members.is_empty() || !card.members.iter().all(is_name) {
+        if card.members.len() < 2 || !card.members.iter().all(is_name) {
             return Err(invalid(
-                "members must be names of folders beside ensemble.toml".to_owned(),
+                "members must be the names of two folders or more beside ensemble.toml".to_owned(),
             ));
         }
         let members = card.members.iter().map(|name| dir.join(name)).collect();

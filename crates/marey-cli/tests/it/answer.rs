@@ -210,6 +210,11 @@ fn a_bundle_of_before_answers_as_before_and_can_be_calibrated() {
     .expect("written");
     assert_eq!(predict(), before);
 
+    let error = fail(&["eval", &bundle, "--set", "eval.flip=true"]);
+    assert!(
+        error.contains("eval.flip has no effect on a bundle"),
+        "{error}"
+    );
     let error = fail(&["calibrate", &bundle]);
     assert!(error.contains("asks for nothing"), "{error}");
     succeed(&[

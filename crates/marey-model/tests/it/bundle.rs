@@ -4,7 +4,10 @@ use std::{error::Error as _, fs, path::Path};
 
 use burn::{module::Module, tensor::Device};
 use marey_clip::{ClassList, Sampling, rng_for};
-use marey_model::{Arch, Bundle, Card, CardFigure, DataSummary, Error, ModelConfig, Provenance};
+use marey_model::{
+    Answering, Arch, Bundle, Card, CardFigure, DataSummary, EnsembleCard, Error, ModelConfig,
+    Provenance, Rejection,
+};
 use marey_transform::{Preprocess, Resize};
 
 use crate::hashed::{clips, values};
@@ -226,4 +229,51 @@ fn bundles_that_cannot_be_trusted_are_refused() {
 
     fs::remove_file(&weights).expect("removed");
     check_refused(&path, &["no model.safetensors"]);
+}
+
+#[test]
+fn an_ensemble_is_bundles_in_a_folder_and_refused_where_it_cannot_be_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("together");
+    let [a, b] = [bundle(1), bundle(2)];
+    let cards = [a.card(), b.card()];
+    let answer = Answering {
+        rejection: Some(Rejection {
+            below: 0.5,
+            rule: "given".into(),
+        }),
+        fitted_for: Some(EnsembleCard::fingerprint(&cards)),
+        ..Answering::default()
+    };
+    let members = [("1-demo".to_owned(), &a), ("2-demo".to_owned(), &b)];
+    EnsembleCard::save(&path, &members, &answer).expect("saved");
+    let find = || EnsembleCard::find(&path);
+    let (card, dirs) = find().expect("sound").expect("an ensemble");
+    assert_eq!((card.members.len(), &card.answer), (2, &answer));
+    let loaded = Bundle::load(&dirs[1], &Device::flex()).expect("a bundle");
+    assert_eq!(loaded.card(), b.card());
+    assert!(card.check(&path, &cards).is_ok());
+    // What was fitted for these members means nothing for one of them twice.
+    let refused = |error: Error| error.source().expect("a kind").to_string();
+    let other = card.check(&path, &[a.card()]).expect_err("other members");
+    assert!(refused(other).contains("marey calibrate"));
+    // A bundle is no ensemble.
+    assert!(EnsembleCard::find(&dirs[0]).expect("sound").is_none());
+    let file = path.join("ensemble.toml");
+    let text = fs::read_to_string(&file).expect("a card");
+    for (from, to, part) in [
+        ("format_version = 1", "format_version = 9", "version 9"),
+        ("\"2-demo\"", "\"../2-demo\"", "names of two folders"),
+        ("\"2-demo\"", "", "names of two folders"),
+        (
+            "format_version = 1",
+            "format_version = 1\nfuture = 1",
+            "future",
+        ),
+    ] {
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replace(from, to)).expect("written");
+        let error = refused(find().expect_err(part));
+        assert!(error.contains(part), "{error}");
+    }
 }
