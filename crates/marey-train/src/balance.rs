@@ -2,7 +2,7 @@
 
 use marey_data::SamplerConfig;
 
-use crate::{ClassWeights, Recipe};
+use crate::{ClassWeights, LossKind, Recipe};
 
 impl Recipe {
     /// The settings that make rare classes count more, as written in a recipe.
@@ -15,7 +15,12 @@ impl Recipe {
         };
         let weights =
             (self.loss.class_weights != ClassWeights::None).then_some("loss.class_weights");
-        [weights, sampler].into_iter().flatten().collect()
+        let focal = match self.loss.kind {
+            LossKind::CrossEntropy => None,
+            LossKind::Focal => Some("loss.kind = \"focal\""),
+            LossKind::AdaptiveFocal => Some("loss.kind = \"adaptive_focal\""),
+        };
+        [weights, sampler, focal].into_iter().flatten().collect()
     }
 
     /// What a person should know about this recipe before it is trained, a sentence each. They are written into the
@@ -73,5 +78,9 @@ mod tests {
                 ),
             "{found:?}"
         );
+        let focal = "loss.kind=focal";
+        assert!(warnings(&[focal]).is_empty());
+        let found = warnings(&[weights, sampler, focal]);
+        assert!(found[0].contains("three times over"), "{found:?}");
     }
 }
