@@ -7,12 +7,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use marey::{
     clip::Sampling,
     data::{
         AuditConfig, DataConfig, Dataset, Depth, Finding, Frames, Loader, LoaderConfig,
-        PackedStore, Sampler, SamplerConfig, Severity, Split, SplitBy, Unreadable,
+        PackedStore, SamplerConfig, Severity, Split, SplitBy, Unreadable,
     },
     eval::{Report, Scored, compare},
     infer::{Judged, Look, Predictor, Task, judge},
@@ -116,7 +116,6 @@ pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
         "no item is in the training split: check data.split in the recipe"
     );
     recipe.check_data(&data.dataset)?;
-    sampler(recipe, &data.dataset)?;
     if let Some(key) = recipe.eval.needs_validation() {
         answer::ensure_validation(key, &data)?;
     }
@@ -126,16 +125,6 @@ pub(crate) fn load_to_train(recipe: &Recipe) -> Result<Prepared> {
         output::note(format!("warning: {warning}"));
     }
     Ok(data)
-}
-
-/// What draws the training items of `recipe`.
-fn sampler(recipe: &Recipe, dataset: &Dataset) -> Result<Sampler> {
-    let indices = dataset.indices(Split::Train);
-    let sampler = recipe
-        .train
-        .sampler
-        .init(dataset, &indices, recipe.train.seed);
-    sampler.map_err(|message| anyhow!(message))
 }
 
 /// What the last epoch drew, for the report, where that is not every item once.
@@ -150,7 +139,7 @@ fn drawn(
     if recipe.train.sampler == SamplerConfig::default() {
         return Ok(None);
     }
-    let sampler = sampler(recipe, dataset)?;
+    let sampler = recipe.sampler(dataset)?;
     let drawn = sampler.drawn(&sampler.epoch(last as u64));
     let per_class = dataset.classes.names().iter().zip(&drawn.per_class);
     let per_class: Vec<String> = per_class

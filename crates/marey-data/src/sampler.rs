@@ -20,7 +20,7 @@ pub enum SamplerConfig {
     Shuffled {},
     /// Items with replacement, each draw by the weight of its class. As PyTorch's `WeightedRandomSampler`.
     Weighted {
-        /// The weight of an item (default `"inverse"`).
+        /// The weight of an item (default `"inv"`).
         #[serde(default)]
         by: WeightBy,
         /// `beta` of the effective number, at least 0 and below 1 (default 0.999). Only with `by = "effective"`.
@@ -50,9 +50,9 @@ impl Default for SamplerConfig {
 pub enum WeightBy {
     /// `1 / n`: each class is drawn as often as every other on average.
     #[default]
-    Inverse,
+    Inv,
     /// `1 / sqrt(n)`: half way there.
-    InverseSqrt,
+    InvSqrt,
     /// `(1 - beta) / (1 - beta^n)`: the inverse of the effective number of items (Cui et al., "Class-Balanced Loss Based
     /// on Effective Number of Samples", 2019).
     Effective,
@@ -167,8 +167,8 @@ impl WeightBy {
     fn weight(self, count: usize, beta: f64) -> f64 {
         let count = count as f64;
         match self {
-            Self::Inverse => 1.0 / count,
-            Self::InverseSqrt => 1.0 / count.sqrt(),
+            Self::Inv => 1.0 / count,
+            Self::InvSqrt => 1.0 / count.sqrt(),
             Self::Effective => (1.0 - beta) / (1.0 - beta.powf(count)),
         }
     }
@@ -361,12 +361,12 @@ mod tests {
     #[test]
     fn weights_give_each_class_its_share() {
         let third = 100.0 / 3.0;
-        check_mean(&weighted(WeightBy::Inverse), [64, 32, 4], [third; 3]);
+        check_mean(&weighted(WeightBy::Inv), [64, 32, 4], [third; 3]);
         // Square roots of 64, 32 and 4 are 8, 5.66 and 2.
         let roots = [8.0, 32f64.sqrt(), 2.0];
         let sum: f64 = roots.iter().sum();
         check_mean(
-            &weighted(WeightBy::InverseSqrt),
+            &weighted(WeightBy::InvSqrt),
             [64, 32, 4],
             roots.map(|root| 100.0 * root / sum),
         );
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn weighted_draws_are_with_replacement() {
-        let sampler = sampler(&weighted(WeightBy::Inverse), [90, 5, 5]);
+        let sampler = sampler(&weighted(WeightBy::Inv), [90, 5, 5]);
         let order = sampler.epoch(0);
         let drawn = sampler.drawn(&order);
         assert_eq!(order.len(), 100);
@@ -459,7 +459,7 @@ mod tests {
         );
         assert!(refused(&boost(1.5)).contains("must lie between 0 and 1"));
         let idle = SamplerConfig::Weighted {
-            by: WeightBy::Inverse,
+            by: WeightBy::Inv,
             beta: Some(0.9),
         };
         assert!(refused(&idle).contains("beta has no effect"));
@@ -474,7 +474,7 @@ mod tests {
             let counts = [counts.0, counts.1, counts.2];
             let configs = [
                 SamplerConfig::Shuffled {},
-                weighted(WeightBy::InverseSqrt),
+                weighted(WeightBy::InvSqrt),
                 SamplerConfig::Balanced {},
             ];
             for config in configs {

@@ -15,12 +15,7 @@ impl Recipe {
         };
         let weights =
             (self.loss.class_weights != ClassWeights::None).then_some("loss.class_weights");
-        let focal = match self.loss.kind {
-            LossKind::CrossEntropy => None,
-            LossKind::Focal => Some("loss.kind = \"focal\""),
-            LossKind::AdaptiveFocal => Some("loss.kind = \"adaptive_focal\""),
-        };
-        [weights, sampler, focal].into_iter().flatten().collect()
+        [weights, sampler].into_iter().flatten().collect()
     }
 
     /// What a person should know about this recipe before it is trained, a sentence each. They are written into the
@@ -30,15 +25,16 @@ impl Recipe {
         if corrections.len() < 2 {
             return Vec::new();
         }
-        vec![format!(
-            "{} each make rare classes count more, and together they do so {} over: such runs tend to answer the rarest \
-             class for everything; keep one of them",
-            corrections.join(" and "),
-            if corrections.len() == 2 {
-                "twice"
-            } else {
-                "three times"
+        let focal = match self.loss.kind {
+            LossKind::CrossEntropy => "",
+            LossKind::Focal | LossKind::AdaptiveFocal => {
+                ", and a focal loss lets them count more a third time, as the clips that are hard"
             }
+        };
+        vec![format!(
+            "{} each make rare classes count more, so together they do it twice over{focal}: such runs tend to answer \
+             the rarest class for everything; keep one of them",
+            corrections.join(" and "),
         )]
     }
 }
@@ -78,9 +74,12 @@ mod tests {
                 ),
             "{found:?}"
         );
+        assert!(!found[0].contains("a third time"), "{found:?}");
         let focal = "loss.kind=focal";
-        assert!(warnings(&[focal]).is_empty());
-        let found = warnings(&[weights, sampler, focal]);
-        assert!(found[0].contains("three times over"), "{found:?}");
+        assert!(
+            warnings(&[sampler, focal]).is_empty(),
+            "a focal loss alone weighs no class"
+        );
+        assert!(warnings(&[weights, sampler, focal])[0].contains("a third time"));
     }
 }

@@ -140,7 +140,7 @@ const EVERYTHING: [&str; 14] = [
     "sampling={ mode = \"centered\", frames = 4, step = 2, jitter = 3 }",
     "loss.class_weights=balanced",
     "train.checkpoint_steps=1",
-    "train.sampler={ kind = \"weighted\", by = \"inverse_sqrt\" }",
+    "train.sampler={ kind = \"weighted\", by = \"inv_sqrt\" }",
     "train.mix={ mixup_alpha = 0.8, cutmix_alpha = 1.0, probability = 0.9 }",
 ];
 

@@ -2,15 +2,16 @@
 
 use burn::tensor::Device;
 use marey_clip::rng_for;
-use marey_data::{Dataset, LabelColumn, Split};
+use marey_data::{Dataset, LabelColumn, Sampler, Split};
 use marey_model::{ModelConfig, Outputs, Task};
 
 use super::{Recipe, Select};
 use crate::{Error, Monitor, ScheduleKind};
 
 impl Recipe {
-    /// Checks what depends on the data and the model: that the task's class and columns are there, that class weights and [`Monitor`] name classes, that what listens to
-    /// a validation figure has a validation split, and that names of parameters are those of the model.
+    /// Checks what depends on the data and the model: that the task's class and columns are there, that class weights,
+    /// sampler and [`Monitor`] name classes, that what listens to a validation figure has a validation split, and that names
+    /// of parameters are those of the model.
     ///
     /// # Errors
     /// When one of them cannot work. Nothing has been trained or written then.
@@ -30,6 +31,7 @@ impl Recipe {
         self.loss
             .init(names, &counts, &Device::flex())
             .map_err(message)?;
+        self.sampler(dataset)?;
         if self.optimizer.names_parameters() {
             let rng = &mut rng_for(self.train.seed, 0, 0, 0);
             // Only the names are wanted, so no weights are read.
@@ -42,6 +44,16 @@ impl Recipe {
             self.optimizer.check_parameters(&model).map_err(message)?;
         }
         Ok(())
+    }
+
+    /// What draws the training items of `dataset`.
+    ///
+    /// # Errors
+    /// When the class that the sampler names is not there, or would not be boosted.
+    pub fn sampler(&self, dataset: &Dataset) -> Result<Sampler, Error> {
+        let indices = dataset.indices(Split::Train);
+        let sampler = self.train.sampler.init(dataset, &indices, self.train.seed);
+        sampler.map_err(|message| Error::Setting { message })
     }
 
     /// The labels of `dataset` that are learned beside the classes.
