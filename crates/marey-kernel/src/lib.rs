@@ -14,8 +14,9 @@
 //!
 //! - The public functions choose by device and type: see [`conv3d`], [`conv3d_fused`],
 //!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`], [`global_average`],
-//!   [`channel_scale`], [`bilstm`], [`linear`], [`bias_activation`], and for what comes after the
-//!   gradients [`sum_of_squares`], [`adamw`], [`sgd`]. [`kernels_used`] says what they choose.
+//!   [`channel_scale`], [`temporal_shift`], [`lstm`], [`bilstm`], [`linear`], [`bias_activation`], and
+//!   for what comes after the gradients [`sum_of_squares`], [`adamw`], [`sgd`]. [`kernels_used`] says
+//!   what they choose.
 //! - [`raw`] holds the kernels, on plain slices, without Burn.
 //!
 //! Kernels run on the current rayon pool, and pick AVX-512, AVX2 or portable code at run time
@@ -50,11 +51,12 @@ mod ops;
 pub use ops::conv::{Fused, conv3d, conv3d_fused};
 pub use ops::kept::KeptWeights;
 pub use ops::linear::{bias_activation, conv3d_bias, linear};
-pub use ops::lstm::bilstm;
+pub use ops::lstm::{bilstm, lstm};
 pub use ops::norm::{Affine, NormOptions, Statistics, batch_norm_frozen, batch_norm_train};
 pub use ops::optimizer::{adamw, sgd, sum_of_squares};
 pub use ops::pool::{avg_pool3d, global_average, max_pool3d};
 pub use ops::scale::channel_scale;
+pub use ops::shift::temporal_shift;
 pub use ops::used::kernels_used;
 pub use raw::optimizer::{AdamWStep, SgdStep};
 pub use raw::parallel::in_pool;

@@ -19,6 +19,7 @@ pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pool;
 pub(crate) mod scale;
+pub(crate) mod shift;
 pub(crate) mod used;
 
 use burn::backend::tensor::FloatTensor;
@@ -26,6 +27,7 @@ use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Tensor};
 
 use crate::raw::Conv3dOptions;
+use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use conv::FusedOptions;
 use norm::NormOptions;
@@ -93,8 +95,14 @@ pub(crate) trait VideoOps: Backend {
         weights_back: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 
+    /// [`crate::lstm`].
+    fn lstm(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// [`crate::channel_scale`], with `f32` factors.
     fn channel_scale(x: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// [`crate::temporal_shift`], and its gradient where `order` is backward.
+    fn temporal_shift(x: FloatTensor<Self>, fold: usize, order: TimeOrder) -> FloatTensor<Self>;
 }
 
 /// Do the kernels take this tensor: `f32` on the CPU device?

@@ -16,6 +16,7 @@ use super::lstm::Recurrence;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
 use super::{lstm, pool, scale};
+use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Conv3dOptions, Conv3dShape};
 
@@ -147,6 +148,17 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         }
     }
 
+    fn lstm(inputs: FloatTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prepared = LstmBackward
+            .prepare::<C>([inputs.node(), weights.node()])
+            .compute_bound();
+        let (states, recurrence) = lstm::run([inputs.into_primitive()], [weights.into_primitive()]);
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(recurrence, states),
+            OpsKind::UnTracked(prepared) => prepared.finish(states),
+        }
+    }
+
     fn channel_scale(x: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [x.node(), scale.node()];
         let prepared = ScaleBackward.prepare::<C>(nodes).compute_bound();
@@ -154,6 +166,15 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
         let y = Flex::channel_scale(x.clone(), scale.clone());
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((x, scale), y),
+            OpsKind::UnTracked(prepared) => prepared.finish(y),
+        }
+    }
+
+    fn temporal_shift(x: FloatTensor<Self>, fold: usize, order: TimeOrder) -> FloatTensor<Self> {
+        let prepared = ShiftBackward.prepare::<C>([x.node()]).compute_bound();
+        let y = Flex::temporal_shift(x.into_primitive(), fold, order);
+        match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((fold, order), y),
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
@@ -285,20 +306,39 @@ impl Backward<Flex, 2> for Conv3dBackward {
     }
 }
 
-/// Gradient of [`VideoOps::bilstm`] in the inputs and the recurrent weights.
+/// Gradient of [`VideoOps::bilstm`] and [`VideoOps::lstm`] in the inputs and the recurrent weights: with two parents for
+/// each direction, all inputs before all weights.
 #[derive(Debug)]
 struct LstmBackward;
 
-impl Backward<Flex, 4> for LstmBackward {
+impl<const N: usize> Backward<Flex, N> for LstmBackward {
     type State = Recurrence;
 
-    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dstates = dense(grads.consume::<Flex>(&ops.node));
         let gradients = ops.state.backward(&dstates);
         for (node, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = node {
                 grads.register::<Flex>(node.id, gradient);
             }
+        }
+    }
+}
+
+/// Gradient of [`VideoOps::temporal_shift`]: the shift the other way round.
+#[derive(Debug)]
+struct ShiftBackward;
+
+impl Backward<Flex, 1> for ShiftBackward {
+    type State = (usize, TimeOrder);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let (fold, order) = ops.state;
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            let dx = Flex::temporal_shift(dy, fold, order.reversed());
+            grads.register::<Flex>(node.id, dx);
         }
     }
 }

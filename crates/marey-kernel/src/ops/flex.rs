@@ -10,8 +10,9 @@ use super::element::{elements_of, filled_with, with_element};
 use super::kept::KeptWeights;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
-use super::{lstm, pool, scale};
+use super::{lstm, pool, scale, shift};
 use crate::raw::conv::{self, Epilogue, Sets, Weights};
+use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Conv3dOptions, Conv3dShape};
 
@@ -168,7 +169,16 @@ impl VideoOps for Flex {
         states
     }
 
+    fn lstm(inputs: FlexTensor, weights: FlexTensor) -> FlexTensor {
+        let (states, _) = lstm::run([inputs], [weights]);
+        states
+    }
+
     fn channel_scale(x: FlexTensor, scale: FlexTensor) -> FlexTensor {
         scale::forward(x, scale)
+    }
+
+    fn temporal_shift(x: FlexTensor, fold: usize, order: TimeOrder) -> FlexTensor {
+        shift::run(x, fold, order)
     }
 }

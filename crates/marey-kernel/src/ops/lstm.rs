@@ -1,4 +1,4 @@
-//! The recurrence of a bidirectional LSTM: the public function, and what other devices run.
+//! The recurrence of an LSTM, in one direction or both: the public functions, and what other devices run.
 
 use burn::backend::Dispatch;
 use burn::tensor::{Tensor, activation};
@@ -48,6 +48,31 @@ pub fn bilstm(inputs: [Tensor<3>; 2], weights: [Tensor<2>; 2]) -> Tensor<3> {
     )
 }
 
+/// The states of one LSTM that reads the frames from the first on; otherwise as [`bilstm`]. Differentiable in both.
+///
+/// # Shapes
+/// - `inputs`: `[b, t, 4 * n]`
+/// - `weights`: `[4 * n, n]`
+/// - output: `[b, t, n]`
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn lstm(inputs: Tensor<3>, weights: Tensor<2>) -> Tensor<3> {
+    let [_, t, gates] = inputs.dims();
+    let [rows, n] = weights.dims();
+    assert!(
+        t > 0 && gates == 4 * n && rows == 4 * n,
+        "weights {:?} for inputs {:?}",
+        weights.dims(),
+        inputs.dims()
+    );
+    if has_kernels(&inputs) && has_kernels(&weights) {
+        let (x, w) = (inputs.into_dispatch(), weights.into_dispatch());
+        return Tensor::from_dispatch(<Dispatch as VideoOps>::lstm(x, w));
+    }
+    default(inputs, weights, TimeOrder::Forward)
+}
+
 /// One direction by Burn's own operations.
 fn default(inputs: Tensor<3>, weights: Tensor<2>, order: TimeOrder) -> Tensor<3> {
     let [_, t, _] = inputs.dims();
@@ -79,50 +104,64 @@ fn default(inputs: Tensor<3>, weights: Tensor<2>, order: TimeOrder) -> Tensor<3>
     Tensor::stack(states, 1)
 }
 
-/// Both recurrences after they have run on Burn's CPU tensors, with what their gradients need.
+/// The recurrences of all directions after they have run on Burn's CPU tensors, with what their gradients need.
 #[derive(Clone, Debug)]
 pub(super) struct Recurrence {
-    shapes: [LstmShape; 2],
-    weights: [FlexTensor; 2],
-    memory: [LstmMemory; 2],
+    shapes: Vec<LstmShape>,
+    weights: Vec<FlexTensor>,
+    memory: Vec<LstmMemory>,
 }
 
-/// Forward. The directions run beside each other: each has its weights in the cache of its thread, and neither waits
-/// for the other after every frame.
-pub(super) fn run(inputs: [FlexTensor; 2], weights: [FlexTensor; 2]) -> (FlexTensor, Recurrence) {
+/// `work` for one direction, or for both beside each other: each has its weights in the cache of its thread, and neither
+/// waits for the other after every frame.
+fn for_directions<T: Send>(num: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    if num == 1 {
+        return vec![work(0)];
+    }
+    let (forward, backward) = rayon::join(|| work(0), || work(1));
+    vec![forward, backward]
+}
+
+/// Forward, in one direction or two.
+pub(super) fn run<const N: usize>(
+    inputs: [FlexTensor; N],
+    weights: [FlexTensor; N],
+) -> (FlexTensor, Recurrence) {
     let (inputs, weights) = (inputs.map(dense), weights.map(dense));
     let [batch, frames, _] = dims::<3>(&inputs[0]);
     let [_, width] = dims::<2>(&weights[0]);
-    let shapes = DIRECTIONS.map(|order| LstmShape {
-        batch,
-        frames,
-        width,
-        order,
-    });
-    let [x, w] = [&inputs, &weights].map(|pair| pair.each_ref().map(elements));
+    let shapes: Vec<LstmShape> = DIRECTIONS[..N]
+        .iter()
+        .map(|&order| LstmShape {
+            batch,
+            frames,
+            width,
+            order,
+        })
+        .collect();
     let sets = Sets::best();
-    let (forward, backward) = rayon::join(
-        || lstm::forward(sets, &shapes[0], x[0], w[0]),
-        || lstm::forward(sets, &shapes[1], x[1], w[1]),
-    );
-    let memory = [forward, backward];
-    let states = filled([batch, frames, 2 * width], |states| {
+    let memory = for_directions(N, |idx| {
+        let (x, w) = (elements(&inputs[idx]), elements(&weights[idx]));
+        lstm::forward(sets, &shapes[idx], x, w)
+    });
+    let states = filled([batch, frames, N * width], |states| {
         for (idx, (shape, memory)) in shapes.iter().zip(&memory).enumerate() {
-            memory.states_to(shape, states, 2 * width, idx * width);
+            memory.states_to(shape, states, N * width, idx * width);
         }
     });
     let recurrence = Recurrence {
         shapes,
-        weights,
+        weights: weights.into(),
         memory,
     };
     (states, recurrence)
 }
 
 impl Recurrence {
-    /// Gradients of the inputs and of the recurrent weights of both directions.
-    pub(super) fn backward(&self, dstates: &FlexTensor) -> [FlexTensor; 4] {
+    /// Gradients of the inputs of all directions, then of their recurrent weights.
+    pub(super) fn backward(&self, dstates: &FlexTensor) -> Vec<FlexTensor> {
         let dstates = elements(dstates);
+        let num = self.shapes.len();
         let run = |idx: usize| {
             let shape = &self.shapes[idx];
             let mut dinputs = None;
@@ -132,7 +171,7 @@ impl Recurrence {
                     let weights = elements(&self.weights[idx]);
                     let dstates = lstm::Rows {
                         data: dstates,
-                        pitch: 2 * shape.width,
+                        pitch: num * shape.width,
                         offset: idx * shape.width,
                     };
                     let memory = &self.memory[idx];
@@ -147,10 +186,12 @@ impl Recurrence {
                     );
                 }));
             });
-            [dinputs.expect("filled calls once"), dweights]
+            (dinputs.expect("filled calls once"), dweights)
         };
-        let ([dx, dw], [dx_back, dw_back]) = rayon::join(|| run(0), || run(1));
-        [dx, dx_back, dw, dw_back]
+        let (mut dinputs, dweights): (Vec<_>, Vec<_>) =
+            for_directions(num, run).into_iter().unzip();
+        dinputs.extend(dweights);
+        dinputs
     }
 }
 
@@ -189,6 +230,30 @@ mod tests {
         for (which, (ours, burns)) in ours.into_iter().zip(burns).enumerate() {
             let difference = (ours - burns).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-5, "{which}: {difference:.1e}");
+        }
+    }
+
+    #[test]
+    fn one_direction_is_the_forward_half_of_both() {
+        let device = Device::flex().autodiff();
+        let random = Distribution::Uniform(-1.0, 1.0);
+        let x = Tensor::<3>::random([3, 4, 20], random, &device).require_grad();
+        let w = Tensor::<2>::random([20, 5], random, &device).require_grad();
+        let run = |states: Tensor<3>| {
+            let gradients = states.clone().powi_scalar(2).sum().backward();
+            let dx = x.grad(&gradients).expect("tracked").flatten::<1>(0, 2);
+            let dw = w.grad(&gradients).expect("tracked").flatten::<1>(0, 1);
+            [states.inner().flatten::<1>(0, 2), dx, dw]
+        };
+        let one = run(lstm(x.clone(), w.clone()));
+        let both = bilstm(
+            [x.clone(), x.clone().detach()],
+            [w.clone(), w.clone().detach()],
+        );
+        let half = run(both.narrow(2, 0, 5));
+        for (which, (one, half)) in one.into_iter().zip(half).enumerate() {
+            let difference = (one - half).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-6, "{which}: {difference:.1e}");
         }
     }
 }

@@ -22,6 +22,17 @@ pub enum TimeOrder {
     Backward,
 }
 
+impl TimeOrder {
+    /// The other one.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Forward => Self::Backward,
+            Self::Backward => Self::Forward,
+        }
+    }
+}
+
 /// Sizes of a recurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LstmShape {

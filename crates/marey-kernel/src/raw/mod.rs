@@ -11,6 +11,7 @@ pub mod pool;
 #[doc(hidden)]
 pub mod reference;
 pub mod scale;
+pub mod shift;
 
 mod activation;
 mod convert;
