@@ -5,6 +5,7 @@ use marey_clip::{Clip, Pixels, Timestamp, rng_for};
 use marey_transform::{
     Affine, Augment, CoarseDropout, ColorJitter, Fog, GaussianBlur, GaussianNoise, Preprocess,
     Rain, RandAugment, RandomErasing, RandomResizedCrop, Resize, Shadow, Snow, TrivialAugment,
+    TvL1,
 };
 
 fn main() {
@@ -205,4 +206,20 @@ fn to_input(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(8usize * 16 * 112 * 112))
         .with_inputs(|| vec![7; dims.iter().product()])
         .bench_local_values(|pixels| preprocess.to_input(pixels, dims, &device));
+}
+
+/// The flow of the ten pairs of a clip of 11 frames, on all threads.
+#[divan::bench(sample_count = 10)]
+fn flow_of_a_stack(bencher: Bencher<'_, '_>) {
+    let [t, h, w] = [11, 112, 112];
+    let wave = |t: usize, at: usize| {
+        let (y, x) = ((at / w) as f32, (at % w) as f32 - 1.5 * t as f32);
+        (0.3 * y + 0.2 * x).sin() + (0.5 * x - 0.1 * y).sin()
+    };
+    let places = (0..t).flat_map(|t| (0..h * w).map(move |at| (t, at)));
+    let frames: Vec<f32> = places.flat_map(|(t, at)| [wave(t, at); 3]).collect();
+    let pairs: Vec<[usize; 2]> = (0..10).map(|at| [at, at + 1]).collect();
+    bencher
+        .counter(ItemsCount::new(10 * h * w))
+        .bench_local(|| TvL1::default().flows(&frames, [t, h, w], &pairs));
 }

@@ -2,7 +2,7 @@
 //!
 //! For: one [`Preprocess`] that training, evaluation, prediction and live streams share, and the [`Augment`] of
 //! training. Both work on `u8` on the host in one pass over each frame; only the cast and the normalising, in
-//! [`Preprocess::to_input`], happen on the device.
+//! [`Preprocess::to_input`], happen on the device. And optical flow, [`TvL1`], for the networks that see motion.
 //! Not for: choosing frames (`marey-clip`), reading them (`marey-media`), making batches (`marey-data`).
 //!
 //! ```
@@ -34,6 +34,8 @@ mod source;
 
 mod views;
 
+mod flow;
+
 mod error;
 
 pub use augment::{
@@ -41,6 +43,7 @@ pub use augment::{
     RandAugment, RandomErasing, RandomResizedCrop, Shadow, Snow, TrivialAugment,
 };
 pub use error::Error;
+pub use flow::TvL1;
 pub use preprocess::{Dropout, Preprocess, Resize};
 pub use views::SpatialViews;
 
