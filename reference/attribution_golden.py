@@ -4,7 +4,7 @@ Run from the project root:  python reference/attribution_golden.py
 
 The models are those of model_golden.py, with the same hashed weights and clips, in double precision. Grad-CAM (Selvaraju
 et al., 2017): the last feature map times the mean gradient of a class's logit over its places, summed over channels, above
-zero. The mean is over the places that share a pooled value: of a clip for R3D-18, of a frame for EfficientNet-BiLSTM.
+zero. The mean is over the places that share a pooled value: of a clip for R3D-18, of a frame for a network for frames.
 """
 
 import safetensors.torch
@@ -42,7 +42,7 @@ def main() -> None:
         out[f"r3d_18/{k}/places"] = places.float()
         out[f"r3d_18/{k}/over_time"] = places.sum(dim=[2, 3]).float()
 
-    net = model_golden.fill(model_golden.EfficientNetBiLstm(3)).double().eval()
+    net = model_golden.fill(model_golden.FrameNet("efficientnet_b0", "bilstm", 3)).double().eval()
     # bn2 of timm's model holds the last activation, right before the pooling.
     logits, feature_map = with_map(net, net.backbone.backbone.bn2, BILSTM_DIMS)
     with torch.no_grad():

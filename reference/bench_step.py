@@ -35,7 +35,9 @@ KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8589934592", "
 CLASSES = 4
 FRAMES = 16
 # Batch of a training step, height and width.
-SIZES = {"r3d_18": (4, 112), "efficientnet_b0_bilstm": (8, 64)}
+SIZES = {"r3d_18": (4, 112), "efficientnet_b0": (8, 64)}
+# What is over time, of a network for frames.
+TEMPORAL = {"efficientnet_b0": "bilstm"}
 CONTIGUOUS, CHANNELS_LAST, FROZEN, COMPILED, ONNX = (
     "contiguous", "channels last", "frozen", "compiled", "ONNX Runtime"
 )
@@ -53,16 +55,17 @@ class Work:
     def __str__(self):
         batch, size = SIZES[self.arch]
         what = f"training step, batch {batch}" if self.kind == "step" else "inference, one clip"
-        return f"{self.arch}, {what}, {FRAMES}x{size}x{size}, {self.precision}"
+        temporal = f" + {TEMPORAL[self.arch]}" if self.arch in TEMPORAL else ""
+        return f"{self.arch}{temporal}, {what}, {FRAMES}x{size}x{size}, {self.precision}"
 
 
 WORKS = [
     Work("r3d_18", "step", "f32", 1.0),
     Work("r3d_18", "step", "bf16", 1.2),
-    Work("efficientnet_b0_bilstm", "step", "f32", 1.5),
-    Work("efficientnet_b0_bilstm", "step", "bf16", 1.5),
+    Work("efficientnet_b0", "step", "f32", 1.5),
+    Work("efficientnet_b0", "step", "bf16", 1.5),
     Work("r3d_18", "inference", "f32", 1.2),
-    Work("efficientnet_b0_bilstm", "inference", "f32", 1.2),
+    Work("efficientnet_b0", "inference", "f32", 1.2),
 ]
 ONNX_GOAL = 1.0
 
@@ -82,7 +85,8 @@ def model_and_clips(torch, task, batch):
     torch.manual_seed(0)
     torch.set_num_threads(task["threads"])
     device = torch.device(task["device"])
-    model = build_model({**KEYS["model"], "arch": task["arch"]}, CLASSES).to(device)
+    config = {**KEYS["model"], "arch": task["arch"], "temporal": TEMPORAL.get(task["arch"])}
+    model = build_model(config, CLASSES).to(device)
     model = model.to(memory_format=layout_of(torch, task["arch"], task["form"]))
     size = SIZES[task["arch"]][1]
     clips = torch.randn(batch, 3, FRAMES, size, size, device=device)
@@ -181,6 +185,7 @@ def run_marey(work, args):
     batch, size = SIZES[work.arch]
     steps, clips = (args.steps, 0) if work.kind == "step" else (0, args.clips)
     command = [args.marey, "bench", "model", work.arch, "--batch", batch, "--frames", FRAMES, "--size", size]
+    command += ["--temporal", TEMPORAL[work.arch]] if work.arch in TEMPORAL else []
     command += ["--classes", CLASSES, "--precision", work.precision, "--steps", steps, "--clips", clips]
     warm_up = 1 if args.device == "cpu" else 6
     command += ["--warm-up", warm_up, "--device", args.device, "--json"]

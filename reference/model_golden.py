@@ -65,40 +65,111 @@ def fill(model: nn.Module) -> nn.Module:
     return model
 
 
-class TemporalEncoder(nn.Module):
-    def __init__(self, width: int, hidden: int):
+class Recurrent(nn.Module):
+    """A recurrent network of two layers, then additive attention over its states."""
+
+    def __init__(self, kind: str, width: int, hidden: int):
         super().__init__()
-        self.rnn = nn.LSTM(width, hidden, num_layers=2, bidirectional=True, batch_first=True)
-        self.attention = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        both = kind == "bilstm"
+        network = nn.GRU if kind == "gru" else nn.LSTM
+        self.rnn = network(width, hidden, num_layers=2, bidirectional=both, batch_first=True)
+        states = 2 * hidden if both else hidden
+        self.attention = nn.Sequential(nn.Linear(states, hidden), nn.Tanh(), nn.Linear(hidden, 1))
 
     def forward(self, x):
         states, _ = self.rnn(x)
         return (states * torch.softmax(self.attention(states), dim=1)).sum(dim=1)
 
 
-class Backbone(nn.Module):
-    def __init__(self):
+class Attending(nn.Module):
+    """Two blocks of a transformer with 8 heads, norms first, sinusoidal positions; the mean over frames."""
+
+    def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.backbone = timm.create_model("efficientnet_b0", pretrained=False, num_classes=0)
+        self.input = nn.Linear(width, hidden)
+        block = nn.TransformerEncoderLayer(hidden, 8, 2 * hidden, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(block, 2, norm=nn.LayerNorm(hidden), enable_nested_tensor=False)
+
+    def forward(self, x):
+        x = self.input(x)
+        frames = torch.arange(x.shape[1], dtype=x.dtype)[:, None]
+        places = torch.arange(0, x.shape[2], 2, dtype=x.dtype)
+        angles = frames * 10000.0 ** (-places / x.shape[2])
+        positions = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+        return self.encoder(x + positions).mean(dim=1)
+
+
+class Backbone(nn.Module):
+    """A network for pictures without its classifier, by its name in timm (EfficientNet) or torchvision (ResNet)."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        if name.startswith("resnet"):
+            self.backbone = torchvision.models.get_model(name)
+            self.width = self.backbone.fc.in_features
+            self.backbone.fc = nn.Identity()
+        else:
+            self.backbone = timm.create_model(name, pretrained=False, num_classes=0)
+            self.width = self.backbone.num_features
 
     def forward(self, x):
         return self.backbone(x)
 
 
-class EfficientNetBiLstm(nn.Module):
-    """The anomaly system's network without its two other heads; nothing is dropped."""
+class FrameNet(nn.Module):
+    """A network on each frame and one over time. EfficientNet-B0 with the bidirectional LSTM is the anomaly system's
+    network without its two other heads. Nothing is dropped."""
 
-    def __init__(self, num_classes: int):
+    def __init__(self, backbone: str, temporal: str, num_classes: int):
         super().__init__()
-        self.backbone = Backbone()
-        self.temporal_encoder = TemporalEncoder(1280, 256)
-        self.projection = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.BatchNorm1d(512))
-        self.classifier = nn.Linear(512, num_classes)
+        self.backbone = Backbone(backbone)
+        self.projection = nn.Identity()
+        width = self.backbone.width
+        if temporal == "mean":
+            self.temporal_encoder = None
+        elif temporal == "transformer":
+            self.temporal_encoder = Attending(width, 512)
+            width = 512
+        else:
+            self.temporal_encoder = Recurrent(temporal, width, 256)
+            width = 512 if temporal == "bilstm" else 256
+            self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.BatchNorm1d(width))
+        self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, clips):  # [b, c, t, h, w]
         b, c, t, h, w = clips.shape
-        frames = self.backbone(clips.transpose(1, 2).reshape(b * t, c, h, w))
-        return self.classifier(self.projection(self.temporal_encoder(frames.reshape(b, t, -1))))
+        frames = self.backbone(clips.transpose(1, 2).reshape(b * t, c, h, w)).reshape(b, t, -1)
+        clip = frames.mean(dim=1) if self.temporal_encoder is None else self.temporal_encoder(frames)
+        return self.classifier(self.projection(clip))
+
+
+class Tsm(nn.Module):
+    """torchvision's resnet50 with a temporal shift before the first convolution of every block, after the definition in
+    section 4 of the TSM paper; the answers of all frames are averaged."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.backbone = torchvision.models.resnet50()
+        self.backbone.fc = nn.Identity()
+        self.cls_head = nn.ModuleDict({"fc_cls": nn.Linear(2048, num_classes)})
+        for stage in range(1, 5):
+            for block in getattr(self.backbone, f"layer{stage}"):
+                block.conv1.register_forward_pre_hook(lambda _module, inputs: (self.shift(inputs[0]),))
+
+    def shift(self, x):
+        n, c, h, w = x.shape
+        x = x.reshape(n // self.frames, self.frames, c, h, w)
+        moved = torch.zeros_like(x)
+        fold = c // 8
+        moved[:, :-1, :fold] = x[:, 1:, :fold]
+        moved[:, 1:, fold : 2 * fold] = x[:, :-1, fold : 2 * fold]
+        moved[:, :, 2 * fold :] = x[:, :, 2 * fold :]
+        return moved.reshape(n, c, h, w)
+
+    def forward(self, clips):  # [b, c, t, h, w]
+        b, c, self.frames, h, w = clips.shape
+        frames = self.backbone(clips.transpose(1, 2).reshape(-1, c, h, w))
+        return self.cls_head["fc_cls"](frames).reshape(b, self.frames, -1).mean(dim=1)
 
 
 def clips_of(dims: list[int]) -> torch.Tensor:
@@ -113,7 +184,8 @@ def summary(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return torch.stack([flat.norm(), flat @ direction]).float()
 
 
-def golden(name: str, model: nn.Module, eval_dims: list[list[int]], train_dims: list[int]):
+def golden(name: str, model: nn.Module, eval_dims: list[list[int]], train_dims: list[int], of: tuple[str, ...] = ("",)):
+    """`of`: which gradients and statistics are kept, by the first part of their names."""
     fill(model).double().eval()
     out = {}
     with torch.no_grad():
@@ -128,9 +200,10 @@ def golden(name: str, model: nn.Module, eval_dims: list[list[int]], train_dims: 
     out["train/" + "x".join(map(str, train_dims))] = logits.detach().float()
     out["train/loss"] = loss.detach().float().reshape(1)
     for key, parameter in model.named_parameters():
-        out["grad/" + key] = summary(key, parameter.grad)
+        if key.startswith(of):
+            out["grad/" + key] = summary(key, parameter.grad)
     for key, tensor in model.state_dict().items():
-        if "running_" in key:
+        if "running_" in key and key.startswith(of):
             out["stat/" + key] = summary(key, tensor)
     safetensors.torch.save_file(out, OUT / f"{name}.safetensors")
     print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters, loss {loss.item():.6f}")
@@ -212,7 +285,16 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     OUT.mkdir(parents=True, exist_ok=True)
     golden("r3d_18", torchvision.models.video.r3d_18(num_classes=2), [[1, 4, 32, 32, 3], [2, 1, 40, 24, 3]], [2, 8, 32, 32, 3])
-    golden("efficientnet_b0_bilstm", EfficientNetBiLstm(3), [[1, 3, 64, 64, 3], [2, 1, 64, 48, 3]], [3, 2, 64, 64, 3])
+    evals, train = [[1, 3, 64, 64, 3], [2, 1, 64, 48, 3]], [3, 2, 64, 64, 3]
+    golden("efficientnet_b0_bilstm", FrameNet("efficientnet_b0", "bilstm", 3), evals, train)
+    golden("efficientnet_b2_mean", FrameNet("efficientnet_b2", "mean", 3), evals, train)
+    golden("resnet50_mean", FrameNet("resnet50", "mean", 3), evals, train)
+    golden("tsm", Tsm(3), evals, train)
+    # The backbones are those above: what is over time, and the backbone's first and last weights.
+    ends = ("backbone.backbone.conv1.", "backbone.backbone.layer4.1.", "temporal_encoder.", "projection.", "classifier.")
+    golden("resnet18_lstm", FrameNet("resnet18", "lstm", 3), evals, train, ends)
+    golden("resnet50_gru", FrameNet("resnet50", "gru", 3), evals, train, ends)
+    golden("resnet50_transformer", FrameNet("resnet50", "transformer", 3), evals, train, ends)
     imports()
     for path in sorted(OUT.iterdir()):
         print(f"{path.stat().st_size:>8} {path.name}")

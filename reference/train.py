@@ -42,7 +42,7 @@ KEYS = {
         "color_jitter": None,
         "random_erasing": None,
     },
-    "model": {"arch": ..., "width": None, "dropout": None, "drop_path": None, "weights": None, "head": "load"},
+    "model": {"arch": ..., "width": None, "temporal": None, "dropout": None, "drop_path": None, "weights": None, "head": "load"},
     "loss": {"label_smoothing": 0.0, "class_weights": "none"},
     "optimizer": {"kind": ..., "lr": ..., "weight_decay": None, "momentum": 0.9, "betas": [0.9, 0.999]},
     "schedule": {"kind": "cosine", "warmup_epochs": 0.0, "min_lr": 0.0},
@@ -120,7 +120,7 @@ class EfficientNetBilstm(nn.Module):
 
 def build_model(config, num_classes):
     given = {key: config[key] for key in ("dropout", "drop_path") if config[key] is not None}
-    if config["arch"] == "efficientnet_b0_bilstm" and not config["weights"]:
+    if (config["arch"], config["temporal"]) == ("efficientnet_b0", "bilstm") and not config["weights"]:
         return EfficientNetBilstm(num_classes, **given)
     if config["arch"] != "r3d_18":
         raise SystemExit(f"model.arch = {config['arch']!r}, or its weights, are not written here")
@@ -223,7 +223,7 @@ class Trainer:
         self.mean = torch.tensor(recipe["preprocess"]["mean"]).view(shape)
         self.std = torch.tensor(recipe["preprocess"]["std"]).view(shape)
         self.model = build_model(recipe["model"], len(classes))
-        is_2d = recipe["model"]["arch"] == "efficientnet_b0_bilstm"
+        is_2d = recipe["model"]["arch"] == "efficientnet_b0"
         self.model.to(memory_format=torch.channels_last if is_2d and layout == "channels-last" else self.layout)
         self.optimizer = build_optimizer(recipe["optimizer"], self.model)
         self.step = 0

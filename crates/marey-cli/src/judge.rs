@@ -121,8 +121,8 @@ fn facts_of(predictor: &Predictor) -> Vec<(String, String)> {
     for member in predictor.members() {
         let card = member.card();
         let model = match predictor.members().len() {
-            1 => card.model.arch.name().to_owned(),
-            _ => format!("{} of {}", card.model.arch.name(), card.provenance.run),
+            1 => card.model.name(),
+            _ => format!("{} of {}", card.model.name(), card.provenance.run),
         };
         facts.push(("model".to_owned(), model));
         if card.answer.num_views(&card.sampling) > 1 {

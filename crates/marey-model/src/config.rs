@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use marey_clip::SeededRng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Arch, Error, ErrorKind, Model, Outputs,
-    arch::{EfficientNetBiLstmConfig, EfficientNetConfig, R3dConfig},
+    Arch, Error, ErrorKind, Input, Model, Outputs,
+    arch::{
+        BackboneConfig, FrameNetConfig, NUM_HEADS, R3dConfig, SegmentNetConfig, Temporal,
+        TwoStreamConfig,
+    },
     heads::Heads,
-    layer::Init,
+    layer::{Init, multiply_adds},
     model::Net,
     weights::{self, ImportOptions, ImportReport},
 };
@@ -27,6 +30,16 @@ pub enum HeadImport {
     Skip,
 }
 
+/// The size of a model, and its work for one clip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Values that training learns.
+    pub parameters: usize,
+    /// Multiply-adds of convolutions, linear layers, recurrences and attention; papers call 1e9 of them a GFLOP. Norms,
+    /// activations and pools, and the optical flow of `two_stream`, which is no part of its layers, are not in it.
+    pub multiply_adds: u64,
+}
+
 /// Which model, and the weights it starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,12 +49,23 @@ pub struct ModelConfig {
     /// Factor on the channels of the convolutions, 0.05 to 4 (default 1, the published size). Less is faster and weaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
+    /// What makes one feature of a clip from those of its frames, where `arch` is a network for frames (`resnet..`,
+    /// `efficientnet_b..`): `mean` (default), `gru`, `lstm`, `bilstm` or `transformer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporal: Option<Temporal>,
+    /// Width of `temporal`: of the state in each direction (default 256), or of the transformer, a multiple of 8 (default
+    /// 512); 8 to 4096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Layers of `temporal`, 1 to 16 (default 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporal_layers: Option<usize>,
     /// Share of features dropped in training, at least 0 and below 1 (default: the architecture's own, 0 for `r3d_18`,
-    /// 0.3 for `efficientnet_b0_bilstm`).
+    /// 0.3 for networks for frames, 0.4 for `tsn`, 0.5 for `tsm` and `two_stream`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// Probability that a residual branch is dropped in training, at least 0 and below 1 (default 0); only
-    /// `efficientnet_b0_bilstm` has it.
+    /// EfficientNets have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_path: Option<f64>,
     /// Weights to start from: a `.pth`, `.pt` or `.safetensors` file (default: random).
@@ -58,10 +82,21 @@ impl ModelConfig {
         Self {
             arch,
             width: None,
+            temporal: None,
+            hidden: None,
+            temporal_layers: None,
             dropout: None,
             drop_path: None,
             weights: None,
             head: None,
+        }
+    }
+
+    /// Architecture and network over time: `r3d_18`, `efficientnet_b0 + bilstm`.
+    pub fn name(&self) -> String {
+        match self.temporal {
+            Some(temporal) => format!("{} + {}", self.arch, temporal.name()),
+            None => self.arch.to_string(),
         }
     }
 
@@ -86,13 +121,68 @@ impl ModelConfig {
                 return setting(key, share.to_string(), "at least 0 and below 1");
             }
         }
-        if let (Arch::R3d18, Some(drop_path)) = (self.arch, self.drop_path) {
-            let expected = "nothing: r3d_18 has no such setting, remove it";
+        let backbone = self.arch.frame_backbone();
+        if let Some(drop_path) = self.drop_path
+            && !matches!(backbone, Some(BackboneConfig::EfficientNet(_)))
+        {
+            let expected =
+                "nothing: only efficientnet_b0 to efficientnet_b4 have such a setting, remove it";
             return setting("drop_path", drop_path.to_string(), expected);
         }
+        self.validate_temporal(backbone.is_some())?;
         if let (None, Some(head)) = (&self.weights, self.head) {
             let expected = "nothing without model.weights: remove it, or name a weights file";
             return setting("head", format!("{head:?}").to_lowercase(), expected);
+        }
+        Ok(())
+    }
+
+    /// Checks the keys of what is over time, which networks for frames have.
+    fn validate_temporal(&self, has_frames: bool) -> Result<(), Error> {
+        let setting = |key, value: String, expected| {
+            Err(ErrorKind::Setting {
+                key,
+                value,
+                expected,
+            }
+            .into())
+        };
+        let number = |value: Option<usize>| value.map(|value| value.to_string());
+        let name = self.temporal.map(|temporal| temporal.name().to_owned());
+        let numbers = [
+            ("hidden", number(self.hidden)),
+            ("temporal_layers", number(self.temporal_layers)),
+        ];
+        for (key, value) in [("temporal", name)].into_iter().chain(numbers.clone()) {
+            if let (false, Some(value)) = (has_frames, value) {
+                let expected = "nothing: this architecture has its own way over time; remove it, or take a network for \
+                                frames (resnet.., efficientnet_b..)";
+                return setting(key, value, expected);
+            }
+        }
+        let temporal = self.temporal.unwrap_or_default();
+        for (key, value) in numbers {
+            if let (Temporal::Mean, Some(value)) = (temporal, value) {
+                let expected = "nothing without a network over time: remove it, or set model.temporal to \"gru\", \
+                                \"lstm\", \"bilstm\" or \"transformer\"";
+                return setting(key, value, expected);
+            }
+        }
+        if let Some(hidden) = self.hidden.filter(|hidden| !(8..=4096).contains(hidden)) {
+            return setting("hidden", hidden.to_string(), "8 to 4096");
+        }
+        if let Some(layers) = self.temporal_layers.filter(|num| !(1..=16).contains(num)) {
+            return setting("temporal_layers", layers.to_string(), "1 to 16");
+        }
+        if let Some(hidden) = self.hidden
+            && temporal == Temporal::Transformer
+            && !hidden.is_multiple_of(NUM_HEADS)
+        {
+            return setting(
+                "hidden",
+                hidden.to_string(),
+                "a multiple of 8, the transformer's heads",
+            );
         }
         Ok(())
     }
@@ -134,6 +224,24 @@ impl ModelConfig {
         Ok((model, Some(report)))
     }
 
+    /// What the model has and does at `num_classes` classes, for one clip of the size `input`: counted by building it, with
+    /// all parameters 0, and walking through its layers.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::validate`].
+    pub fn cost(&self, num_classes: usize, input: Input, device: &Device) -> Result<Cost, Error> {
+        let outputs = Outputs::classes(num_classes);
+        let model = self.init_from(&outputs, &mut Init::Zeros, device)?;
+        let Input { frames, size } = input;
+        let clip = Tensor::<5>::zeros([1, frames, size, size, 3], device);
+        Ok(Cost {
+            parameters: model.num_parameters(),
+            multiply_adds: multiply_adds(|| {
+                model.forward(clip);
+            }),
+        })
+    }
+
     pub(crate) fn init_from(
         &self,
         outputs: &Outputs,
@@ -153,19 +261,59 @@ impl ModelConfig {
                 };
                 (Net::R3d(config.init(init, device)), config.dropout)
             }
-            Arch::EfficientNetB0BiLstm => {
-                let published = EfficientNetBiLstmConfig::b0(num_classes);
-                let drop_path = self.drop_path.unwrap_or(published.backbone.drop_path);
-                let config = EfficientNetBiLstmConfig {
-                    backbone: EfficientNetConfig { width, drop_path },
+            Arch::Tsn | Arch::Tsm => {
+                let mut config = match self.arch {
+                    Arch::Tsn => SegmentNetConfig::tsn(num_classes),
+                    _ => SegmentNetConfig::tsm(num_classes),
+                };
+                config.backbone.width = width;
+                config.dropout = self.dropout.unwrap_or(config.dropout);
+                (Net::SegmentNet(config.init(init, device)), config.dropout)
+            }
+            Arch::TwoStream => {
+                let published = TwoStreamConfig::new(num_classes);
+                let config = TwoStreamConfig {
+                    width,
                     dropout: self.dropout.unwrap_or(published.dropout),
                     ..published
                 };
-                let net = Net::EfficientNetBiLstm(config.init(init, device));
-                (net, config.dropout)
+                (Net::TwoStream(config.init(init, device)), config.dropout)
+            }
+            Arch::ResNet18
+            | Arch::ResNet34
+            | Arch::ResNet50
+            | Arch::ResNet101
+            | Arch::EfficientNetB0
+            | Arch::EfficientNetB1
+            | Arch::EfficientNetB2
+            | Arch::EfficientNetB3
+            | Arch::EfficientNetB4 => {
+                let backbone = self.arch.frame_backbone();
+                let backbone = backbone.expect("these are networks for frames");
+                let config = self.frame_net(num_classes, backbone);
+                (Net::FrameNet(config.init(init, device)), config.dropout)
             }
         };
         let heads = Heads::new(outputs, net.num_features(), dropout, init, device);
         Ok(Model::new(self.arch, net, heads))
+    }
+
+    fn frame_net(&self, num_classes: usize, mut backbone: BackboneConfig) -> FrameNetConfig {
+        let width = self.width.unwrap_or(1.0);
+        match &mut backbone {
+            BackboneConfig::ResNet(config) => config.width = width,
+            BackboneConfig::EfficientNet(config) => {
+                config.width = width;
+                config.drop_path = self.drop_path.unwrap_or(config.drop_path);
+            }
+        }
+        let temporal = self.temporal.unwrap_or_default();
+        let published = FrameNetConfig::new(num_classes, backbone, temporal);
+        FrameNetConfig {
+            hidden: self.hidden.unwrap_or(published.hidden),
+            num_layers: self.temporal_layers.unwrap_or(published.num_layers),
+            dropout: self.dropout.unwrap_or(published.dropout),
+            ..published
+        }
     }
 }

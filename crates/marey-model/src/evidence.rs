@@ -32,3 +32,14 @@ pub(crate) fn places(map: Tensor<5>, gradient: Tensor<3>) -> Tensor<4> {
     let gradient = gradient.expand([b, t, c]).reshape([b, t, 1, 1, c]);
     relu((map * gradient).sum_dim(4).reshape([b, t, h, w]))
 }
+
+/// What stands for the weight of each frame where nothing attends to frames: the sum of its places.
+///
+/// # Shapes
+/// - `places`: `[b, t, h, w]`
+/// - output: `[b, t]`
+pub(crate) fn sum_of_frames(places: &Tensor<4>) -> Tensor<2> {
+    let [b, t, h, w] = places.dims();
+    let sums = places.clone().reshape([b, t, h * w]).sum_dim(2);
+    sums.reshape([b, t])
+}

@@ -54,9 +54,10 @@ mod error;
 pub mod files;
 
 pub use answer::{Answering, Fitted, Rejection};
+pub use arch::Temporal;
 pub use bundle::Bundle;
 pub use card::{Card, CardFigure, DataSummary, FORMAT_VERSION, HeadClasses, Provenance, utc};
-pub use config::{HeadImport, ModelConfig};
+pub use config::{Cost, HeadImport, ModelConfig};
 pub use ensemble::EnsembleCard;
 pub use error::{Error, ErrorKind};
 pub use evidence::Evidence;

@@ -8,7 +8,7 @@ use marey_kernel::in_pool;
 
 use crate::{
     AnomalyOutput, Arch, Evidence,
-    arch::{EfficientNetBiLstm, Network, R3d},
+    arch::{FrameNet, Network, R3d, SegmentNet, TwoStream},
     heads::Heads,
     weights,
 };
@@ -41,7 +41,9 @@ pub struct Output {
 )]
 pub(crate) enum Net {
     R3d(R3d),
-    EfficientNetBiLstm(EfficientNetBiLstm),
+    FrameNet(FrameNet),
+    SegmentNet(SegmentNet),
+    TwoStream(TwoStream),
 }
 
 impl Net {
@@ -52,7 +54,9 @@ impl Net {
     fn network(&self) -> &dyn Network {
         match self {
             Self::R3d(net) => net,
-            Self::EfficientNetBiLstm(net) => net,
+            Self::FrameNet(net) => net,
+            Self::SegmentNet(net) => net,
+            Self::TwoStream(net) => net,
         }
     }
 }

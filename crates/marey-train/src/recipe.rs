@@ -14,7 +14,7 @@ use std::{fs, path::Path};
 use marey_clip::Sampling;
 use marey_data::{DataConfig, SamplerConfig};
 use marey_kernel::SumOrder;
-use marey_model::{ModelConfig, Task};
+use marey_model::{Arch, ModelConfig, Task};
 use marey_transform::{Augment, Preprocess};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -292,6 +292,13 @@ impl Recipe {
         self.model
             .validate()
             .map_err(|error| error.kind().to_string())?;
+        if self.model.arch == Arch::TwoStream && self.sampling.frames < 2 {
+            return Err(format!(
+                "sampling.frames is {}, and model.arch = \"two_stream\" sees what moves between frames: it must be at \
+                 least 2; 11 fill the stack that it sees",
+                self.sampling.frames
+            ));
+        }
         self.preprocess
             .validate()
             .map_err(|error| error.to_string())?;
@@ -428,6 +435,14 @@ mod tests {
             Recipe::parse(SMALL, "known", &changes).expect("valid")
         });
         assert!((recipes[0].peak_lr() - 0.00125).abs() < 1e-15);
+    }
+
+    #[test]
+    fn two_streams_need_frames_to_move_between() {
+        let text = SMALL.replace("r3d_18", "two_stream");
+        Recipe::parse(&text, "small", &[]).expect("eight frames");
+        let error = error_of(&text, &["sampling.frames=1"]);
+        assert!(error.contains("it must be at least 2"), "{error}");
     }
 
     #[test]

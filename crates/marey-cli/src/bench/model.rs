@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use marey::{
     burn::tensor::{Distribution, Tensor},
-    model::{Arch, ModelConfig},
+    model::{Arch, ModelConfig, Temporal},
     train::{LayerTime, NoiseConfig, NoiseTrainer, OptimizerConfig, Precision},
 };
 use serde::Serialize;
@@ -25,6 +25,10 @@ pub(crate) struct Args {
     /// The architecture, as `marey models` names it.
     #[arg(value_parser = parse_arch)]
     arch: Arch,
+    /// What is over time, where the architecture is a network for frames: mean, gru, lstm, bilstm or transformer (default:
+    /// mean).
+    #[arg(long, value_parser = parse_temporal)]
+    temporal: Option<Temporal>,
     /// Clips of a batch, in training.
     #[arg(long, default_value_t = 4)]
     batch: usize,
@@ -62,7 +66,8 @@ pub(crate) struct Args {
 /// What was measured. Times are medians.
 #[derive(Debug, Serialize)]
 struct Measured {
-    arch: &'static str,
+    /// Architecture and network over time.
+    model: String,
     device: String,
     kernels: String,
     precision: Precision,
@@ -109,6 +114,10 @@ fn parse_arch(name: &str) -> Result<Arch, String> {
     by_name(name, Arch::ALL, Arch::name)
 }
 
+fn parse_temporal(name: &str) -> Result<Temporal, String> {
+    by_name(name, &Temporal::ALL, Temporal::name)
+}
+
 fn parse_precision(name: &str) -> Result<Precision, String> {
     by_name(name, &Precision::ALL, Precision::name)
 }
@@ -147,7 +156,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 
 fn measure(args: &Args, chosen: &Chosen) -> Result<Measured> {
     let config = NoiseConfig {
-        model: ModelConfig::new(args.arch),
+        model: ModelConfig {
+            temporal: args.temporal,
+            ..ModelConfig::new(args.arch)
+        },
         num_classes: args.classes,
         dims: [args.batch, args.frames, args.size, args.size, 3],
         precision: args.precision,
@@ -166,7 +178,7 @@ fn measure(args: &Args, chosen: &Chosen) -> Result<Measured> {
     });
     let inference = (args.clips > 0).then(|| time_inference(args, &trainer, chosen));
     Ok(Measured {
-        arch: args.arch.name(),
+        model: config.model.name(),
         device: chosen.name.clone(),
         kernels: chosen.kernels(args.precision),
         precision: args.precision,
@@ -257,7 +269,7 @@ impl LayerFigures {
 fn print(measured: &Measured) -> Result<()> {
     output::line(format!(
         "{}, clips of {} frames of {}x{} on {}; kernels: {}",
-        measured.arch,
+        measured.model,
         measured.frames,
         measured.size,
         measured.size,

@@ -50,6 +50,24 @@ fn a_model_is_measured_whole_and_by_layer() {
 }
 
 #[test]
+fn what_is_over_time_is_a_choice() {
+    let small = [
+        "--batch", "1", "--frames", "2", "--size", "32", "--steps", "1", "--clips", "0",
+    ];
+    let more = ["--temporal", "bilstm", "--by-layer"];
+    let start = ["bench", "model", "efficientnet_b0"];
+    let table = succeed(&[&start[..], &small, &more].concat());
+    assert!(
+        table.contains("lstm 2 layers in both directions"),
+        "{table}"
+    );
+    assert!(
+        table.starts_with("efficientnet_b0 + bilstm, clips of"),
+        "{table}"
+    );
+}
+
+#[test]
 fn what_is_not_asked_for_is_not_measured() {
     let measured: Value =
         serde_json::from_str(&bench(&["--steps", "0", "--clips", "1", "--json"])).expect("JSON");
@@ -72,5 +90,10 @@ fn measuring_nothing_or_an_unknown_model_is_an_error() {
     let empty = fail(&["bench", "model", "r3d_18", "--frames", "0"]);
     assert!(empty.contains("--frames 0: expected at least 1"), "{empty}");
     let unknown = fail(&["bench", "model", "r3d_19"]);
-    assert!(unknown.contains("efficientnet_b0_bilstm"), "{unknown}");
+    assert!(unknown.contains("efficientnet_b0, "), "{unknown}");
+    let no_time = fail(&["bench", "model", "r3d_18", "--temporal", "gru"]);
+    assert!(
+        no_time.contains("model.temporal is gru, expected nothing"),
+        "{no_time}"
+    );
 }

@@ -169,7 +169,8 @@ fn recipe(manifest: &Path) -> String {
         [augment]
         flip = 0.5
         [model]
-        arch = "efficientnet_b0_bilstm"
+        arch = "efficientnet_b0"
+        temporal = "bilstm"
         [optimizer]
         kind = "adamw"
         lr = 0.001

@@ -11,10 +11,34 @@ fn doctor_makes_a_real_step() {
 }
 
 #[test]
-fn models_lists_what_can_be_trained() {
+fn models_lists_what_can_be_trained_with_its_size_and_work() {
     let rows: Vec<Value> = serde_json::from_str(&succeed(&["models", "--json"])).expect("JSON");
-    assert!(rows.iter().any(|row| row["arch"] == "r3d_18"), "{rows:?}");
-    assert!(succeed(&["models"]).contains("efficientnet_b0_bilstm"));
+    let row = |arch: &str| {
+        let row = rows.iter().find(|row| row["arch"] == arch);
+        row.unwrap_or_else(|| panic!("no {arch} in {rows:?}"))
+    };
+    assert_eq!(row("r3d_18")["parameters"], 33_167_298);
+    assert_eq!(row("r3d_18")["input"]["frames"], 16);
+    // torchvision has 40.697 and 4.089 billions; eight frames of the second, whose classifier is smaller here.
+    let billions = |arch| row(arch)["multiply_adds"].as_u64().expect("a number") as f64 / 1e9;
+    assert!((billions("r3d_18") - 40.697).abs() < 0.001);
+    assert!((billions("resnet50") - 8.0 * 4.087).abs() < 0.01);
+    for row in &rows {
+        assert!(row["multiply_adds"].as_u64() > Some(100_000_000), "{row}");
+        assert!(
+            row["paper"].as_str().is_some_and(|paper| paper.len() > 20),
+            "{row}"
+        );
+    }
+    let table = succeed(&["models"]);
+    let line = table
+        .lines()
+        .find(|line| line.starts_with("efficientnet_b0 "));
+    let line = line.expect("a line for it");
+    assert!(
+        line.contains("4.01 M") && line.contains("8x224x224"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -6,9 +6,8 @@ use crate::{
 };
 
 /// A narrow model, quick and quick to learn the few clips by heart.
-const SMALL: [&str; 5] = [
-    "model.arch=r3d_18",
-    "model.width=0.125",
+const SMALL: [&str; 4] = [
+    "model={arch=\"r3d_18\", width=0.125}",
     "optimizer.lr=0.002",
     "augment.flip=0.0",
     "train.checkpoint_steps=1",

@@ -1,5 +1,5 @@
 //! EfficientNet (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019) as
-//! a feature extractor, with the names and the initial values of timm's `efficientnet_b0`.
+//! a feature extractor, with the names and the initial values of timm's `efficientnet_b0` to `efficientnet_b4`.
 //!
 //! Letters: b batch, h height, w width, c channels.
 
@@ -74,27 +74,72 @@ struct Stage {
     channels: usize,
 }
 
+/// Which of the paper's networks: B0 scaled up by its compound coefficients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EfficientNetSize {
+    /// The base.
+    B0,
+    /// Blocks times 1.1.
+    B1,
+    /// Channels times 1.1, blocks times 1.2.
+    B2,
+    /// Channels times 1.2, blocks times 1.4.
+    B3,
+    /// Channels times 1.4, blocks times 1.8.
+    B4,
+}
+
+impl EfficientNetSize {
+    /// Factor on the channels, and that on the blocks of a stage.
+    const fn coefficients(self) -> [f64; 2] {
+        match self {
+            Self::B0 => [1.0, 1.0],
+            Self::B1 => [1.0, 1.1],
+            Self::B2 => [1.1, 1.2],
+            Self::B3 => [1.2, 1.4],
+            Self::B4 => [1.4, 1.8],
+        }
+    }
+}
+
 /// Builds an [`EfficientNet`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EfficientNetConfig {
-    /// Factor on the channels; 1 is B0.
+    /// Which of the paper's networks.
+    pub size: EfficientNetSize,
+    /// Factor on the channels of `size`; 1 is the published number.
     pub width: f64,
     /// Probability that the last block's branch is dropped in training, in `[0, 1)`; earlier blocks' grow to it from 0.
     pub drop_path: f64,
 }
 
 impl EfficientNetConfig {
-    /// B0, nothing dropped.
-    pub const fn b0() -> Self {
+    /// The published network, nothing dropped.
+    pub const fn new(size: EfficientNetSize) -> Self {
         Self {
+            size,
             width: 1.0,
             drop_path: 0.0,
         }
     }
 
-    /// Channels of the feature: 1280 at width 1.
+    /// Channels of the feature: 1280 for B0 at width 1.
     pub fn num_features(&self) -> usize {
-        scaled_channels(1280, self.width)
+        self.scaled(1280)
+    }
+
+    fn scaled(&self, channels: usize) -> usize {
+        let [width, _] = self.size.coefficients();
+        scaled_channels(channels, width * self.width)
+    }
+
+    /// The stages with their number of blocks.
+    fn stages(&self) -> [Stage; 7] {
+        let [_, depth] = self.size.coefficients();
+        STAGES.map(|stage| Stage {
+            repeats: (stage.repeats as f64 * depth).ceil() as usize,
+            ..stage
+        })
     }
 
     /// The network.
@@ -102,14 +147,15 @@ impl EfficientNetConfig {
     /// # Panics
     /// If `drop_path` is outside `[0, 1)`.
     pub fn init(&self, init: &mut Init<'_>, device: &Device) -> EfficientNet {
-        let scaled = |channels| scaled_channels(channels, self.width);
-        let num_blocks: usize = STAGES.iter().map(|stage| stage.repeats).sum();
+        let scaled = |channels| self.scaled(channels);
+        let stages = self.stages();
+        let num_blocks: usize = stages.iter().map(|stage| stage.repeats).sum();
         let conv_stem = ConvConfig::new(3, scaled(32), [3; 2])
             .with_stride([2; 2])
             .init(init, device);
         let (mut from, mut idx) = (scaled(32), 0);
         let mut blocks = Vec::new();
-        for stage in STAGES {
+        for stage in stages {
             let mut of_stage = Vec::new();
             for repeat in 0..stage.repeats {
                 let stride = if repeat == 0 { stage.stride } else { 1 };
@@ -148,7 +194,7 @@ pub struct EfficientNet {
 impl EfficientNet {
     /// # Shapes
     /// - `pictures`: `[b, h, w, 3]`
-    /// - output: `[b, 1280]` at width 1
+    /// - output: `[b, 1280]` for B0 at width 1
     ///
     /// # Panics
     /// If the pictures do not have 3 channels.
@@ -160,7 +206,7 @@ impl EfficientNet {
     ///
     /// # Shapes
     /// - `pictures`: `[b, h, w, 3]`
-    /// - output: `[b, h / 32, w / 32, 1280]` at width 1, in the type of the pictures
+    /// - output: `[b, h / 32, w / 32, 1280]` for B0 at width 1, in the type of the pictures
     ///
     /// # Panics
     /// If the pictures do not have 3 channels.

@@ -4,15 +4,25 @@ mod r3d;
 
 mod efficientnet;
 
-mod efficientnet_bilstm;
+mod resnet;
+
+mod frame_net;
+
+mod segments;
+
+mod two_stream;
 
 use burn::tensor::Tensor;
 
 use crate::Evidence;
 
-pub use efficientnet::{EfficientNet, EfficientNetConfig};
-pub use efficientnet_bilstm::{EfficientNetBiLstm, EfficientNetBiLstmConfig};
+pub use efficientnet::{EfficientNet, EfficientNetConfig, EfficientNetSize};
+pub(crate) use frame_net::NUM_HEADS;
+pub use frame_net::{BackboneConfig, FrameNet, FrameNetConfig, Temporal};
 pub use r3d::{R3d, R3dConfig};
+pub use resnet::{ResNet, ResNetConfig, ResNetDepth};
+pub use segments::{SegmentNet, SegmentNetConfig};
+pub use two_stream::{TwoStream, TwoStreamConfig};
 
 /// What every architecture can do.
 pub(crate) trait Network {

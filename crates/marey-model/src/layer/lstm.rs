@@ -1,4 +1,4 @@
-//! Bidirectional LSTM (Hochreiter and Schmidhuber, 1997), with PyTorch's parameters and order of gates.
+//! LSTM (Hochreiter and Schmidhuber, 1997) in one direction or both, with PyTorch's parameters and order of gates.
 //!
 //! Letters: b batch, t frames, d width of the input, n width of the state.
 
@@ -7,18 +7,27 @@ use burn::{
     nn::{Dropout, DropoutConfig},
     tensor::{Device, Tensor, activation::sigmoid},
 };
-use marey_kernel::{KeptWeights, bilstm};
+use marey_kernel::KeptWeights;
 
 use super::{Init, op, trace::note};
 
-/// Layers of two LSTMs each, one forward and one backward in time.
+/// In which order an LSTM reads the frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directions {
+    /// From the first on.
+    Forward,
+    /// Two of them, one from either end (Schuster and Paliwal, 1997).
+    Both,
+}
+
+/// Layers of one LSTM each, or of two that read from either end.
 #[derive(Module, Debug)]
-pub struct BiLstm {
+pub struct Lstm {
     layers: Vec<Layer>,
     dropout: Dropout,
 }
 
-impl BiLstm {
+impl Lstm {
     /// `num_layers` layers from width `d` to a state of width `n` in each direction, with `dropout` between layers.
     ///
     /// # Panics
@@ -26,15 +35,17 @@ impl BiLstm {
     pub fn new(
         [d, n]: [usize; 2],
         num_layers: usize,
+        directions: Directions,
         dropout: f64,
-        init: &mut Init<'_>,
-        device: &Device,
+        (init, device): (&mut Init<'_>, &Device),
     ) -> Self {
+        let is_both = directions == Directions::Both;
         let layer = |idx| {
-            let width = if idx == 0 { d } else { 2 * n };
+            let states = if is_both { 2 * n } else { n };
+            let width = if idx == 0 { d } else { states };
             Layer {
                 forward: Direction::new([width, n], init, device),
-                reverse: Direction::new([width, n], init, device),
+                reverse: is_both.then(|| Direction::new([width, n], init, device)),
             }
         };
         Self {
@@ -45,12 +56,14 @@ impl BiLstm {
 
     /// # Shapes
     /// - `x`: `[b, t, d]`
-    /// - output: `[b, t, 2 * n]`, forward states before backward ones
+    /// - output: `[b, t, n]`, or `[b, t, 2 * n]` in both directions, forward states before backward ones
     ///
     /// # Panics
     /// If `d` is not the configured width.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let label = || format!("{} layers in both directions", self.layers.len());
+        let is_both = self.layers.iter().all(|layer| layer.reverse.is_some());
+        let directions = if is_both { " in both directions" } else { "" };
+        let label = || format!("{} layers{directions}", self.layers.len());
         note("lstm", label, self, &x, Self::forward);
         let last = self.layers.len().saturating_sub(1);
         self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
@@ -62,13 +75,11 @@ impl BiLstm {
             }
         })
     }
-}
 
-impl BiLstm {
     /// The gradient of the input from that of the output, with nothing dropped.
     ///
     /// # Shapes
-    /// - `x`: `[b, t, d]`, `grad`: `[b, t, 2 * n]`
+    /// - `x`: `[b, t, d]`, `grad`: like the output
     /// - output: `[b, t, d]`
     pub(crate) fn input_gradient(&self, x: Tensor<3>, grad: Tensor<3>) -> Tensor<3> {
         // What each layer is given, and what the last one gives.
@@ -78,14 +89,7 @@ impl BiLstm {
         }
         let layers = self.layers.iter().enumerate().rev();
         layers.fold(grad, |grad, (idx, layer)| {
-            let (x, states) = (given[idx].clone(), given[idx + 1].clone());
-            let n = grad.dims()[2] / 2;
-            let half = |y: &Tensor<3>, start: usize| y.clone().narrow(2, start, n);
-            let forward = layer
-                .forward
-                .input_gradient(x.clone(), half(&states, 0), half(&grad, 0));
-            let [x, states, grad] = [x, half(&states, n), half(&grad, n)].map(|y| y.flip([1]));
-            forward + layer.reverse.input_gradient(x, states, grad).flip([1])
+            layer.input_gradient(given[idx].clone(), given[idx + 1].clone(), grad)
         })
     }
 }
@@ -93,17 +97,34 @@ impl BiLstm {
 #[derive(Module, Debug)]
 struct Layer {
     forward: Direction,
-    reverse: Direction,
+    reverse: Option<Direction>,
 }
 
 impl Layer {
-    /// `[b, t, d]` to the states `[b, t, 2 * n]`, forward ones before backward ones.
+    /// `[b, t, d]` to the states `[b, t, n]`, or `[b, t, 2 * n]`, forward ones before backward ones.
     fn states(&self, x: Tensor<3>) -> Tensor<3> {
-        let directions = [&self.forward, &self.reverse];
-        bilstm(
+        let Some(reverse) = &self.reverse else {
+            return op::lstm(self.forward.inputs(x), self.forward.weight_hh.val());
+        };
+        let directions = [&self.forward, reverse];
+        op::bilstm(
             directions.map(|direction| direction.inputs(x.clone())),
             directions.map(|direction| direction.weight_hh.val()),
         )
+    }
+
+    /// Input, states and gradient of the states to the gradient of the input.
+    fn input_gradient(&self, x: Tensor<3>, states: Tensor<3>, grad: Tensor<3>) -> Tensor<3> {
+        let Some(reverse) = &self.reverse else {
+            return self.forward.input_gradient(x, states, grad);
+        };
+        let n = grad.dims()[2] / 2;
+        let half = |y: &Tensor<3>, start: usize| y.clone().narrow(2, start, n);
+        let forward = self
+            .forward
+            .input_gradient(x.clone(), half(&states, 0), half(&grad, 0));
+        let [x, states, grad] = [x, half(&states, n), half(&grad, n)].map(|y| y.flip([1]));
+        forward + reverse.input_gradient(x, states, grad).flip([1])
     }
 }
 
@@ -204,13 +225,18 @@ mod tests {
     #[test]
     fn the_gradient_of_the_input_is_that_of_autodiff() {
         let device = Device::flex();
-        let build = |device: &Device| {
-            let mut rng = rng_for(1, 0, 0, 0);
-            BiLstm::new([3, 4], 2, 0.0, &mut Init::Random(&mut rng), device)
-        };
-        for t in [1, 5] {
+        for (t, directions, width) in [
+            (1, Directions::Both, 8),
+            (5, Directions::Both, 8),
+            (5, Directions::Forward, 4),
+        ] {
+            let build = |device: &Device| {
+                let mut rng = rng_for(1, 0, 0, 0);
+                let init = &mut Init::Random(&mut rng);
+                Lstm::new([3, 4], 2, directions, 0.0, (init, device))
+            };
             let x = Tensor::<3>::random([2, t, 3], Distribution::Normal(0.0, 2.0), &device);
-            let grad = Tensor::<3>::random([2, t, 8], Distribution::Normal(0.0, 1.0), &device);
+            let grad = Tensor::<3>::random([2, t, width], Distribution::Normal(0.0, 1.0), &device);
             let found = build(&device).input_gradient(x.clone(), grad.clone());
 
             let tape = device.clone().autodiff();
@@ -226,13 +252,9 @@ mod tests {
     #[test]
     fn the_backward_half_reads_the_frames_from_the_end() {
         let device = Device::flex();
-        let lstm = BiLstm::new(
-            [3, 4],
-            1,
-            0.0,
-            &mut Init::Random(&mut rng_for(1, 0, 0, 0)),
-            &device,
-        );
+        let mut rng = rng_for(1, 0, 0, 0);
+        let init = &mut Init::Random(&mut rng);
+        let lstm = Lstm::new([3, 4], 1, Directions::Both, 0.0, (init, &device));
         let x =
             Tensor::<3>::from_floats([[[1., 2., 3.], [4., 5., 6.], [7., 8., 9.]]], &device) / 9.0;
         let changed = Tensor::cat(

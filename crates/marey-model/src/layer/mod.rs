@@ -17,19 +17,31 @@ mod linear;
 
 mod lstm;
 
+mod gru;
+
 mod attention;
+
+mod layer_norm;
+
+mod transformer;
 
 mod drop_path;
 
 mod trace;
 
+mod count;
+
 pub use attention::AdditiveAttention;
 pub use conv::{Conv2d, Conv3d, ConvConfig};
+pub use count::multiply_adds;
 pub use drop_path::DropPath;
+pub use gru::Gru;
 pub use init::Init;
+pub use layer_norm::LayerNorm;
 pub use linear::{Linear, LinearInit};
-pub use lstm::BiLstm;
+pub use lstm::{Directions, Lstm};
 pub use marey_kernel::Activation;
 pub use norm::{BatchNorm, RunningStat, with_statistics_share};
 pub use pool::{AvgPool3d, MaxPool3d, global_average};
 pub use trace::{LayerCall, trace};
+pub use transformer::{Transformer, TransformerConfig};

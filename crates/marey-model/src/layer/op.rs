@@ -9,6 +9,8 @@ use marey_kernel::{
     Statistics,
 };
 
+use super::count::counted;
+
 /// Where a convolution's kernel sits on `[t, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -175,7 +177,19 @@ fn convolved(
         groups: site.groups,
     };
     let [b, t, h, w, i] = x.dims();
-    let [o, kt, ..] = weight.dims();
+    let [o, kt, kh, kw, taps_in] = weight.dims();
+    let kernel = [kt, kh, kw];
+    let output = || {
+        let side = |axis: usize, side: usize| {
+            let span = dilation[axis] * (kernel[axis] - 1) + 1;
+            (side + 2 * padding[axis]).saturating_sub(span) / stride[axis] + 1
+        };
+        [b, side(0, t), side(1, h), side(2, w), o]
+    };
+    let taps = kernel.iter().product::<usize>() * taps_in;
+    if let Some(zeros) = counted(&x, output, |y| y.iter().product::<usize>() * taps) {
+        return zeros;
+    }
     if kt > 1 || stride[0] > 1 || padding[0] > 0 {
         return conv(x, weight, options);
     }
@@ -200,9 +214,69 @@ pub fn linear<const D: usize>(
 ) -> Tensor<D> {
     let mut dims = x.dims();
     let inputs = dims[D - 1];
-    let rows = dims[..D - 1].iter().product();
+    let rows = dims[..D - 1].iter().product::<usize>();
     dims[D - 1] = bias.dims()[0];
+    let num = rows * inputs * dims[D - 1];
+    if let Some(zeros) = counted(&x, || dims, |_| num) {
+        return zeros;
+    }
     marey_kernel::linear(x.reshape([rows, inputs]), weight, bias, kept).reshape(dims)
+}
+
+/// The product of matrices, for each index of the axes before the last two.
+///
+/// # Shapes
+/// - `a`: `[.., n, i]`, `b`: `[.., i, o]`
+/// - output: `[.., n, o]`
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn matmul<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    let mut dims = a.dims();
+    let num = dims.iter().product::<usize>() * b.dims()[D - 1];
+    dims[D - 1] = b.dims()[D - 1];
+    counted(&a, || dims, |_| num).unwrap_or_else(|| a.matmul(b))
+}
+
+/// Moves `fold` channels one frame towards the start of their clip, and the next `fold` one towards its end; see
+/// [`marey_kernel::temporal_shift`].
+///
+/// # Shapes
+/// - `x` and output: `[n, h, w, c]`, clips of `num_frames` each
+///
+/// # Panics
+/// If the frames are no whole number of clips, or `2 * fold` is more than `c`.
+pub fn temporal_shift(x: Tensor<4>, num_frames: usize, fold: usize) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    assert!(
+        num_frames > 0 && n.is_multiple_of(num_frames),
+        "{n} frames in clips of {num_frames}"
+    );
+    let clips = x.reshape([n / num_frames, num_frames, h, w, c]);
+    marey_kernel::temporal_shift(clips, fold).reshape([n, h, w, c])
+}
+
+/// The states of an LSTM that reads from the first frame on; see [`marey_kernel::lstm`].
+///
+/// # Shapes
+/// - `inputs`: `[b, t, 4 * n]`, `weights`: `[4 * n, n]`
+/// - output: `[b, t, n]`
+pub fn lstm(inputs: Tensor<3>, weights: Tensor<2>) -> Tensor<3> {
+    let ([b, t, gates], [_, n]) = (inputs.dims(), weights.dims());
+    let num = b * t * gates * n;
+    counted(&inputs, || [b, t, n], |_| num).unwrap_or_else(|| marey_kernel::lstm(inputs, weights))
+}
+
+/// The states of two LSTMs, one from either end; see [`marey_kernel::bilstm`].
+///
+/// # Shapes
+/// - `inputs`: `[b, t, 4 * n]` twice, `weights`: `[4 * n, n]` twice
+/// - output: `[b, t, 2 * n]`
+pub fn bilstm(inputs: [Tensor<3>; 2], weights: [Tensor<2>; 2]) -> Tensor<3> {
+    let ([b, t, gates], [_, n]) = (inputs[0].dims(), weights[0].dims());
+    let num = 2 * b * t * gates * n;
+    counted(&inputs[0], || [b, t, 2 * n], |_| num)
+        .unwrap_or_else(|| marey_kernel::bilstm(inputs, weights))
 }
 
 /// Largest value of each window, a channel at a time.

@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Arch, ModelConfig,
+        Arch, ModelConfig, Temporal,
         layer::{ConvConfig, Init},
     };
 
@@ -119,13 +119,14 @@ mod tests {
     fn a_trace_holds_every_layer_once_and_ends_with_the_pass() {
         // Convolutions, norms, linear layers and LSTMs that the papers (and torchvision, timm) have.
         let cases = [
-            (Arch::R3d18, [20, 20, 1, 0]),
-            (Arch::EfficientNetB0BiLstm, [81, 50, 4, 1]),
+            (Arch::R3d18, None, [20, 20, 1, 0]),
+            (Arch::EfficientNetB0, Some(Temporal::BiLstm), [81, 50, 4, 1]),
+            (Arch::ResNet50, None, [53, 53, 1, 0]),
         ];
-        for (arch, expected) in cases {
+        for (arch, temporal, expected) in cases {
             let device = Device::flex().autodiff();
             let mut config = ModelConfig::new(arch);
-            config.width = Some(0.125);
+            (config.width, config.temporal) = (Some(0.125), temporal);
             let model = config
                 .init(3, &mut rng_for(1, 0, 0, 0), &device)
                 .expect("a valid model");

@@ -24,13 +24,17 @@ const CONTAINERS: [&str; 7] = [
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 /// Prefixes by which systems built around the same networks differ: what to take off, and what to put before the rest.
-const PREFIXES: [(&str, &str); 6] = [
+const PREFIXES: [(&str, &str); 9] = [
     ("", ""),
     ("backbone.backbone.", ""),
     ("backbone.", ""),
     ("", "backbone.backbone."),
     ("backbone.", "backbone.backbone."),
     ("model.", ""),
+    // A network for pictures alone, as the backbone of TSN and TSM, or one of them as the stream that sees frames.
+    ("", "backbone."),
+    ("", "rgb."),
+    ("backbone.", "rgb."),
 ];
 
 /// How to import.
@@ -293,9 +297,78 @@ fn inner_name<'a>(name: &'a str, container: &str) -> Option<&'a str> {
 /// The name that a tensor of another system has in ours.
 fn upstream(arch: Arch, name: &str, (strip, add): (&str, &str)) -> String {
     let name = name.strip_prefix(strip).unwrap_or(name);
-    match (arch, name.strip_prefix("head.net.1.")) {
+    if arch == Arch::R3d18 {
         // The cross-sucking system's classifier, `head.net` = dropout, linear.
-        (Arch::R3d18, Some(part)) => format!("fc.{part}"),
-        _ => format!("{add}{name}"),
+        return match name.strip_prefix("head.net.1.") {
+            Some(part) => format!("fc.{part}"),
+            None => format!("{add}{name}"),
+        };
+    }
+    let name = if arch.has_resnet() {
+        torchvision_name(name)
+    } else {
+        name.to_owned()
+    };
+    format!("{add}{name}")
+}
+
+/// torchvision's name of a tensor that mmaction2 put into pairs of convolution and norm, and TSM once more into the module
+/// that shifts: `layer1.0.conv2.bn.bias` is `layer1.0.bn2.bias`, `layer1.0.conv1.conv.net.weight` is
+/// `layer1.0.conv1.weight`.
+fn torchvision_name(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    match parts.as_slice() {
+        [before @ .., "downsample", pair @ ("conv" | "bn"), leaf] => {
+            let idx = if *pair == "conv" { 0 } else { 1 };
+            [before, &["downsample", &idx.to_string(), leaf]]
+                .concat()
+                .join(".")
+        }
+        [before @ .., conv, "conv", leaf] | [before @ .., conv, "conv", "net", leaf]
+            if conv.starts_with("conv") =>
+        {
+            [before, &[*conv, leaf]].concat().join(".")
+        }
+        [before @ .., conv, "bn", leaf] if conv.starts_with("conv") => {
+            let norm = conv.replace("conv", "bn");
+            [before, &[norm.as_str(), leaf]].concat().join(".")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mmaction2s_names_of_a_resnet_become_torchvisions() {
+        for (theirs, ours) in [
+            ("backbone.conv1.conv.weight", "backbone.conv1.weight"),
+            ("backbone.conv1.bn.running_var", "backbone.bn1.running_var"),
+            (
+                "backbone.layer3.5.conv1.conv.net.weight",
+                "backbone.layer3.5.conv1.weight",
+            ),
+            (
+                "backbone.layer3.5.conv3.bn.bias",
+                "backbone.layer3.5.bn3.bias",
+            ),
+            (
+                "backbone.layer2.0.downsample.conv.weight",
+                "backbone.layer2.0.downsample.0.weight",
+            ),
+            (
+                "backbone.layer2.0.downsample.bn.running_mean",
+                "backbone.layer2.0.downsample.1.running_mean",
+            ),
+            ("cls_head.fc_cls.weight", "cls_head.fc_cls.weight"),
+            (
+                "layer1.0.downsample.0.weight",
+                "layer1.0.downsample.0.weight",
+            ),
+        ] {
+            assert_eq!(torchvision_name(theirs), ours);
+        }
     }
 }

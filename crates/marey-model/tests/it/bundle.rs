@@ -207,11 +207,7 @@ fn bundles_that_cannot_be_trusted_are_refused() {
     assert_eq!(error.path(), Some(path.join("model.safetensors").as_path()));
 
     fresh();
-    edit_card(
-        &path,
-        "arch = \"r3d_18\"",
-        "arch = \"efficientnet_b0_bilstm\"",
-    );
+    edit_card(&path, "arch = \"r3d_18\"", "arch = \"efficientnet_b0\"");
     check_refused(
         &path,
         &[

@@ -7,7 +7,7 @@ use burn::{
     nn::loss::CrossEntropyLossConfig,
     tensor::{Device, Gradients, Int, Tensor},
 };
-use marey_model::{Arch, Model, weights};
+use marey_model::{Arch, Model, ModelConfig, Temporal, weights};
 
 use crate::hashed::{check_close, clips, golden, hashed, model, pytorch_shape, values};
 
@@ -89,14 +89,20 @@ impl ModuleVisitor for Summaries<'_> {
     }
 }
 
-fn check_training(model: &Model, text: &str, golden: &BTreeMap<String, Vec<f32>>, device: &Device) {
+fn check_training(
+    model: &Model,
+    (text, case): (&str, &Case),
+    golden: &BTreeMap<String, Vec<f32>>,
+    device: &Device,
+) {
+    let [of_outputs, of_gradients] = case.training;
     let dims = dims(text);
     let logits = model.forward(clips(dims, device));
     check_close(
         "training logits",
         &values(logits.clone()),
         &golden[&format!("train/{text}")],
-        TOLERANCE,
+        of_outputs,
     );
     let num_classes = logits.dims()[1];
     let targets: Vec<i64> = (0..dims[0])
@@ -110,7 +116,7 @@ fn check_training(model: &Model, text: &str, golden: &BTreeMap<String, Vec<f32>>
         "loss",
         &values(loss.clone()),
         &golden["train/loss"],
-        TOLERANCE,
+        of_outputs,
     );
 
     let grads = loss.backward();
@@ -124,27 +130,34 @@ fn check_training(model: &Model, text: &str, golden: &BTreeMap<String, Vec<f32>>
         .keys()
         .filter(|name| name.starts_with("grad/") || name.starts_with("stat/"))
         .collect();
-    assert_eq!(
-        summaries.found.keys().collect::<Vec<_>>(),
-        expected,
-        "parameters and running statistics"
-    );
+    // Of a network whose backbone has a file of its own, the file may keep a part.
+    if case.is_whole {
+        assert_eq!(
+            summaries.found.keys().collect::<Vec<_>>(),
+            expected,
+            "parameters and running statistics"
+        );
+    }
+    let found = expected.into_iter().map(|name| {
+        let found = summaries.found.get(name);
+        (name, found.unwrap_or_else(|| panic!("no {name}")))
+    });
     // A gradient that is zero by symmetry is noise on both sides: it is compared with the largest of its kind.
     let largest = golden
         .iter()
         .filter(|(name, _)| name.starts_with("grad/"))
         .fold(0f32, |max, (_, v)| max.max(v[0]));
-    for (name, found) in summaries.found {
-        let expected = &golden[&name];
-        let floor = if name.starts_with("grad/") {
-            1e-5 * largest
+    for (name, found) in found {
+        let expected = &golden[name];
+        let (tolerance, floor) = if name.starts_with("grad/") {
+            (of_gradients, 1e-5 * largest)
         } else {
-            0.0
+            (of_outputs, 0.0)
         };
         for (found, expected_part) in found.iter().zip(expected) {
             let error = (found - expected_part).abs();
             assert!(
-                error <= TOLERANCE * expected[0] + floor,
+                error <= tolerance * expected[0] + floor,
                 "{name}: {found} for {expected_part}, norm {}",
                 expected[0]
             );
@@ -152,15 +165,48 @@ fn check_training(model: &Model, text: &str, golden: &BTreeMap<String, Vec<f32>>
     }
 }
 
-fn check(arch: Arch, num_classes: usize) {
-    for device in devices() {
-        check_on(arch, num_classes, &device.autodiff());
+/// A model, and the name of its golden file.
+struct Case {
+    file: &'static str,
+    config: ModelConfig,
+    num_classes: usize,
+    /// Whether the file has the gradient of every parameter.
+    is_whole: bool,
+    /// Tolerances of a training step: of logits, loss and statistics, and of gradients.
+    training: [f32; 2],
+}
+
+/// In training a ResNet of these weights is badly conditioned: norms over a few dozen values and rectifiers that flip,
+/// through 50 layers whose branches add up. PyTorch's own gradients in `f32` are off by up to 4 % of their norm from those
+/// in `f64` that the file holds. Prediction is held to [`TOLERANCE`].
+const RESNET_TRAINING: [f32; 2] = [2e-3, 0.1];
+
+fn with_temporal(arch: Arch, temporal: Temporal) -> ModelConfig {
+    ModelConfig {
+        temporal: Some(temporal),
+        ..ModelConfig::new(arch)
     }
 }
 
-fn check_on(arch: Arch, num_classes: usize, device: &Device) {
-    let model = model(arch, num_classes, device);
-    let golden: BTreeMap<String, Vec<f32>> = golden(&format!("{arch}.safetensors"))
+fn whole(file: &'static str, config: ModelConfig) -> Case {
+    Case {
+        file,
+        config,
+        num_classes: 3,
+        is_whole: true,
+        training: [TOLERANCE; 2],
+    }
+}
+
+fn check(case: &Case) {
+    for device in devices() {
+        check_on(case, &device.autodiff());
+    }
+}
+
+fn check_on(case: &Case, device: &Device) {
+    let model = model(&case.config, case.num_classes, device);
+    let golden: BTreeMap<String, Vec<f32>> = golden(&format!("{}.safetensors", case.file))
         .into_iter()
         .map(|(name, _, values)| (name, values))
         .collect();
@@ -183,24 +229,26 @@ fn check_on(arch: Arch, num_classes: usize, device: &Device) {
         name.strip_prefix("train/")
             .filter(|text| text.contains('x'))
     });
-    check_training(&model, train.expect("a training step"), &golden, device);
+    let train = train.expect("a training step");
+    check_training(&model, (train, case), &golden, device);
 }
 
 /// Grad-CAM of every class against PyTorch's autograd, at the sizes that `reference/attribution_golden.py` writes.
-fn check_evidence(arch: Arch, num_classes: usize, dims: [usize; 5]) {
+fn check_evidence(case: &Case, dims: [usize; 5]) {
     let device = Device::flex();
-    let model = model(arch, num_classes, &device);
+    let (name, num_classes) = (case.file, case.num_classes);
+    let model = model(&case.config, num_classes, &device);
     let golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = golden("evidence.safetensors")
         .into_iter()
         .map(|(name, shape, values)| (name, (shape, values)))
         .collect();
     // What speaks against a class everywhere is 0 everywhere: classes are compared on one scale.
-    let of_all = (0..num_classes).flat_map(|class| &golden[&format!("{arch}/{class}/places")].1);
+    let of_all = (0..num_classes).flat_map(|class| &golden[&format!("{name}/{class}/places")].1);
     let scale = of_all.copied().fold(0f32, f32::max);
     assert!(scale > 0.0);
     for class in 0..num_classes {
         let evidence = model.evidence(clips(dims, &device), class);
-        let (shape, expected) = &golden[&format!("{arch}/{class}/places")];
+        let (shape, expected) = &golden[&format!("{name}/{class}/places")];
         assert_eq!(evidence.places.dims().to_vec(), *shape);
         for (found, expected) in values(evidence.places).iter().zip(expected) {
             assert!(
@@ -208,7 +256,7 @@ fn check_evidence(arch: Arch, num_classes: usize, dims: [usize; 5]) {
                 "class {class}: {found} for {expected}, largest {scale}"
             );
         }
-        let (shape, expected) = &golden[&format!("{arch}/{class}/over_time")];
+        let (shape, expected) = &golden[&format!("{name}/{class}/over_time")];
         assert_eq!(evidence.over_time.dims().to_vec(), *shape);
         check_close(
             "over time",
@@ -219,22 +267,77 @@ fn check_evidence(arch: Arch, num_classes: usize, dims: [usize; 5]) {
     }
 }
 
+fn r3d_18() -> Case {
+    Case {
+        num_classes: 2,
+        ..whole("r3d_18", ModelConfig::new(Arch::R3d18))
+    }
+}
+
+fn efficientnet_b0_bilstm() -> Case {
+    let config = with_temporal(Arch::EfficientNetB0, Temporal::BiLstm);
+    whole("efficientnet_b0_bilstm", config)
+}
+
 #[test]
 fn evidence_in_r3d_18_is_grad_cam_of_pytorch() {
-    check_evidence(Arch::R3d18, 2, [1, 16, 32, 48, 3]);
+    check_evidence(&r3d_18(), [1, 16, 32, 48, 3]);
 }
 
 #[test]
 fn evidence_in_efficientnet_b0_bilstm_is_grad_cam_of_pytorch() {
-    check_evidence(Arch::EfficientNetB0BiLstm, 3, [2, 8, 64, 96, 3]);
+    check_evidence(&efficientnet_b0_bilstm(), [2, 8, 64, 96, 3]);
 }
 
 #[test]
 fn r3d_18_is_torchvisions() {
-    check(Arch::R3d18, 2);
+    check(&r3d_18());
 }
 
 #[test]
 fn efficientnet_b0_bilstm_is_timms_and_pytorchs() {
-    check(Arch::EfficientNetB0BiLstm, 3);
+    check(&efficientnet_b0_bilstm());
+}
+
+#[test]
+fn efficientnet_b2_is_timms() {
+    let config = with_temporal(Arch::EfficientNetB2, Temporal::Mean);
+    check(&whole("efficientnet_b2_mean", config));
+}
+
+#[test]
+fn resnet50_is_torchvisions() {
+    // The mean over frames is what there is without the key.
+    check(&Case {
+        training: RESNET_TRAINING,
+        ..whole("resnet50_mean", ModelConfig::new(Arch::ResNet50))
+    });
+}
+
+#[test]
+fn tsm_shifts_as_its_paper_defines() {
+    check(&Case {
+        training: RESNET_TRAINING,
+        ..whole("tsm", ModelConfig::new(Arch::Tsm))
+    });
+}
+
+#[test]
+fn heads_over_time_are_pytorchs() {
+    for (file, arch, temporal) in [
+        ("resnet18_lstm", Arch::ResNet18, Temporal::Lstm),
+        ("resnet50_gru", Arch::ResNet50, Temporal::Gru),
+        (
+            "resnet50_transformer",
+            Arch::ResNet50,
+            Temporal::Transformer,
+        ),
+    ] {
+        let case = whole(file, with_temporal(arch, temporal));
+        check(&Case {
+            is_whole: false,
+            training: RESNET_TRAINING,
+            ..case
+        });
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use marey_model::{Arch, Model, ModelConfig, weights};
+use marey_model::{Model, ModelConfig, weights};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// `num` values in [-1, 1): FNV-1a of the name, then splitmix64 of the index.
@@ -49,8 +49,8 @@ pub(crate) fn clips(dims: [usize; 5], device: &Device) -> Tensor<5> {
 }
 
 /// A model of the published size with hashed weights, through a file as PyTorch would write it.
-pub(crate) fn model(arch: Arch, num_classes: usize, device: &Device) -> Model {
-    let mut config = ModelConfig::new(arch);
+pub(crate) fn model(config: &ModelConfig, num_classes: usize, device: &Device) -> Model {
+    let mut config = config.clone();
     config.dropout = Some(0.0);
     let model = config
         .init(num_classes, &mut marey_clip::rng_for(0, 0, 0, 0), device)

@@ -5,7 +5,7 @@ use std::{error::Error as _, fs, path::Path};
 use burn::tensor::Device;
 use marey_clip::rng_for;
 use marey_model::{
-    Arch, Error, HeadImport, Model, ModelConfig,
+    Arch, Error, HeadImport, Model, ModelConfig, Temporal,
     weights::{self, ImportOptions, ImportReport},
 };
 use safetensors::{Dtype, tensor::TensorView};
@@ -161,10 +161,10 @@ fn weights_that_do_not_fit_are_refused() {
     wide.width = Some(0.25);
     let text = import_into(&wide, "small_r3d.safetensors");
     assert!(text.contains("`stem.0.weight` has shape [8, 3, 3, 7, 7], the model's `stem.0.weight` has [16, 3, 3, 7, 7]"), "{text}");
-    let mut other = ModelConfig::new(Arch::EfficientNetB0BiLstm);
+    let mut other = ModelConfig::new(Arch::EfficientNetB0);
     other.width = Some(0.25);
     let text = import_into(&other, "small_r3d.safetensors");
-    assert!(text.contains("belongs to efficientnet_b0_bilstm"), "{text}");
+    assert!(text.contains("belongs to efficientnet_b0"), "{text}");
     assert!(
         text.contains("`fc.bias`") && text.contains("`backbone.backbone.conv_stem.weight`"),
         "{text}"
@@ -255,7 +255,8 @@ fn a_pickle_that_calls_a_program_is_not_obeyed() {
 fn weights_of_a_frame_network_alone_become_the_backbone() {
     let config = ModelConfig {
         width: Some(0.25),
-        ..ModelConfig::new(Arch::EfficientNetB0BiLstm)
+        temporal: Some(Temporal::BiLstm),
+        ..ModelConfig::new(Arch::EfficientNetB0)
     };
     let model = |seed| {
         config
@@ -292,4 +293,108 @@ fn weights_of_a_frame_network_alone_become_the_backbone() {
             .missing
             .contains(&"temporal_encoder.rnn.weight_hh_l1_reverse".to_owned())
     );
+}
+
+/// The weights of a small `arch`, and a file of them with other names; those that `rename` drops are left out.
+fn renamed(
+    (arch, temporal): (Arch, Option<Temporal>),
+    path: &Path,
+    rename: impl Fn(&str) -> Option<String>,
+) -> Model {
+    let model = small_net((arch, temporal), 1);
+    let ours = path.with_extension("ours");
+    weights::save(&model, &ours).expect("written");
+    let bytes = fs::read(&ours).expect("written");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("ours");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("ours");
+    let tensors: Vec<_> = file
+        .tensors()
+        .into_iter()
+        .filter_map(|(name, view)| Some((rename(&name)?, view)))
+        .collect();
+    safetensors::serialize_to_file(tensors, header.metadata().clone(), path).expect("written");
+    model
+}
+
+fn small_net((arch, temporal): (Arch, Option<Temporal>), seed: u64) -> Model {
+    let config = ModelConfig {
+        width: Some(0.1),
+        temporal,
+        ..ModelConfig::new(arch)
+    };
+    config
+        .init(3, &mut rng_for(seed, 0, 0, 0), &Device::flex())
+        .expect("valid")
+}
+
+/// mmaction2's name of a tensor of TSN or TSM, from its `ConvModule`s and its `TemporalShift`.
+fn mmaction2(name: &str, is_tsm: bool) -> String {
+    let name = name
+        .replace("downsample.0.", "downsample.conv.")
+        .replace("downsample.1.", "downsample.bn.");
+    let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+    let at = parts.len() - 2;
+    let is_in_block = name.starts_with("backbone.layer");
+    if name.starts_with("backbone.") && parts[at].starts_with("conv") && parts[at] != "conv" {
+        let shifts = is_tsm && is_in_block && parts[at] == "conv1";
+        parts[at] += if shifts { ".conv.net" } else { ".conv" };
+    } else if parts[at].starts_with("bn") && parts[at] != "bn" {
+        parts[at] = parts[at].replace("bn", "conv") + ".bn";
+    }
+    parts.join(".")
+}
+
+#[test]
+fn mmaction2s_tsn_and_tsm_load_whole() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("mmaction2.safetensors");
+    assert_eq!(
+        mmaction2("backbone.layer1.0.conv1.weight", true),
+        "backbone.layer1.0.conv1.conv.net.weight"
+    );
+    assert_eq!(
+        mmaction2("backbone.bn1.running_mean", true),
+        "backbone.conv1.bn.running_mean"
+    );
+    for (arch, is_tsm) in [(Arch::Tsn, false), (Arch::Tsm, true)] {
+        let theirs = renamed((arch, None), &path, |name| Some(mmaction2(name, is_tsm)));
+        let ours = small_net((arch, None), 2);
+        let (ours, report) = weights::import(ours, &path, &ImportOptions::default()).expect("fits");
+        assert_eq!(report.missing.len() + report.unused.len(), 0, "{report}");
+        let input = || clips([1, 3, 32, 32, 3], &Device::flex());
+        assert_eq!(
+            values(ours.forward(input())),
+            values(theirs.forward(input()))
+        );
+    }
+}
+
+#[test]
+fn an_imagenet_resnet_becomes_the_backbone_and_the_rest_stays_random() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("resnet50.safetensors");
+    // torchvision's names, with its own classifier.
+    renamed((Arch::ResNet50, None), &path, |name| {
+        let inner = name.strip_prefix("backbone.backbone.").map(str::to_owned);
+        inner.or_else(|| Some(name.replace("classifier.", "fc.")))
+    });
+    for (arch, temporal, prefix) in [
+        (Arch::ResNet50, Some(Temporal::Gru), "backbone.backbone."),
+        (
+            Arch::ResNet50,
+            Some(Temporal::Transformer),
+            "backbone.backbone.",
+        ),
+        (Arch::Tsn, None, "backbone."),
+        (Arch::Tsm, None, "backbone."),
+        (Arch::TwoStream, None, "rgb."),
+    ] {
+        let model = small_net((arch, temporal), 2);
+        let (_, report) = weights::import(model, &path, &ImportOptions::default()).expect("fits");
+        assert_eq!(report.loaded.len(), 53 + 4 * 53, "{arch}: {report}");
+        assert!(report.loaded.iter().all(|name| name.starts_with(prefix)));
+        assert!(report.missing.iter().all(|name| !name.starts_with(prefix)));
+        assert!(!report.missing.is_empty(), "{arch}");
+        assert_eq!(report.unused, ["fc.bias", "fc.weight"], "{arch}");
+    }
 }
