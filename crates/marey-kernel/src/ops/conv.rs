@@ -129,6 +129,7 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
     match activation {
         Activation::Identity => x,
         Activation::Relu => activation::relu(x),
+        Activation::Relu6 => activation::relu(x).clamp_max(6.0),
         Activation::Silu => activation::silu(x),
         Activation::Sigmoid => activation::sigmoid(x),
     }
@@ -248,7 +249,12 @@ mod tests {
             let kept = KeptWeights::default();
             let options = Conv3dOptions::default();
             let added = random([2, 1, 4, 5, 10]);
-            for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+            for activation in [
+                Activation::Identity,
+                Activation::Relu,
+                Activation::Relu6,
+                Activation::Silu,
+            ] {
                 for residual in [None, Some(added.clone())] {
                     let fused = Fused {
                         affine: affine.clone(),

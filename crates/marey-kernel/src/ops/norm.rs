@@ -287,7 +287,12 @@ mod tests {
     }
 
     fn check_type(dtype: DType) {
-        for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Relu6,
+            Activation::Silu,
+        ] {
             for has_residual in [false, true] {
                 let case = Case::new(has_residual, dtype);
                 let options = NormOptions {

@@ -10,6 +10,8 @@ pub enum Activation {
     Identity,
     /// `max(x, 0)`; NaN stays NaN.
     Relu,
+    /// `min(max(x, 0), 6)`; NaN stays NaN.
+    Relu6,
     /// `x / (1 + exp(-x))`, also called swish; NaN stays NaN, and infinities stay infinite.
     Silu,
     /// `1 / (1 + exp(-x))`; NaN stays NaN.
@@ -28,6 +30,7 @@ impl Activation {
             match self {
                 Self::Identity => x,
                 Self::Relu => V::splat(0.0).max(x),
+                Self::Relu6 => V::splat(6.0).min(V::splat(0.0).max(x)),
                 Self::Silu => x.div(V::splat(1.0).add(exp(V::splat(0.0).sub(x)))),
                 Self::Sigmoid => sigmoid(x),
             }
@@ -45,6 +48,10 @@ impl Activation {
             match self {
                 Self::Identity => gradient,
                 Self::Relu => x.keep_above(V::splat(0.0), gradient),
+                Self::Relu6 => {
+                    let below = x.keep_below(V::splat(6.0), gradient);
+                    x.keep_above(V::splat(0.0), below)
+                }
                 Self::Silu => {
                     let sigmoid = sigmoid(x);
                     // s + x s (1 - s)
@@ -65,6 +72,7 @@ impl Activation {
             Self::Identity => x,
             Self::Relu if x < 0.0 => 0.0,
             Self::Relu => x,
+            Self::Relu6 => x.clamp(0.0, 6.0),
             Self::Silu => x / (1.0 + (-x).exp()),
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         }
@@ -138,6 +146,24 @@ mod tests {
 
     struct Apply<'a>(Activation, &'a mut [f32]);
 
+    /// Puts the function's slope in the place of each value.
+    struct Slope<'a>(Activation, &'a mut [f32]);
+
+    impl Job for Slope<'_> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            for piece in self.1.chunks_exact_mut(V::LANES) {
+                // SAFETY: a piece is one vector long.
+                unsafe {
+                    let x = V::load(piece.as_ptr());
+                    let slope = self.0.backward(x, V::splat(1.0));
+                    slope.store(piece.as_mut_ptr());
+                }
+            }
+        }
+    }
+
     impl Job for Apply<'_> {
         type Output = ();
         #[inline(always)]
@@ -167,6 +193,30 @@ mod tests {
                     error <= 4e-7 * want.abs() + 1e-35,
                     "{isa:?} silu({x}) = {y}, not {want}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn relu6_is_cut_at_both_ends_and_lets_gradients_through_between() {
+        for isa in Isa::available() {
+            let inputs: Vec<f32> = (0..64).map(|i| i as f32 / 4.0 - 5.0).collect();
+            let mut outputs = inputs.clone();
+            outputs.push(f32::NAN);
+            outputs.resize(80, f32::INFINITY);
+            // SAFETY: the set is available.
+            unsafe { isa.run(Apply(Activation::Relu6, &mut outputs)) };
+            for (x, y) in inputs.iter().zip(&outputs) {
+                assert_eq!(*y, x.clamp(0.0, 6.0), "{isa:?} of {x}");
+                assert_eq!(f64::from(*y), Activation::Relu6.of(f64::from(*x)));
+            }
+            assert!(outputs[64].is_nan() && outputs[65] == 6.0, "{isa:?}");
+            let mut slopes = inputs.clone();
+            // SAFETY: the set is available.
+            unsafe { isa.run(Slope(Activation::Relu6, &mut slopes)) };
+            for (x, slope) in inputs.iter().zip(slopes) {
+                let expected = if *x > 0.0 && *x < 6.0 { 1.0 } else { 0.0 };
+                assert_eq!(slope, expected, "{isa:?} at {x}");
             }
         }
     }

@@ -395,6 +395,7 @@ mod tests {
         for activation in [
             Activation::Identity,
             Activation::Relu,
+            Activation::Relu6,
             Activation::Silu,
             Activation::Sigmoid,
         ] {

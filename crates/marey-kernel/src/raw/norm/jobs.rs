@@ -25,6 +25,7 @@ macro_rules! with_constant_activation {
         match $self.pass.activation {
             Activation::Identity => $self.$method::<$V>(Activation::Identity),
             Activation::Relu => $self.$method::<$V>(Activation::Relu),
+            Activation::Relu6 => $self.$method::<$V>(Activation::Relu6),
             Activation::Silu => $self.$method::<$V>(Activation::Silu),
             Activation::Sigmoid => $self.$method::<$V>(Activation::Sigmoid),
         }
