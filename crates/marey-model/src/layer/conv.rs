@@ -256,6 +256,35 @@ impl Conv3d {
         op::conv(x, weight, bias, self.activation, self.site())
     }
 
+    /// Channels it gives.
+    pub fn num_outputs(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    /// The weights `[i]` of one output, of a kernel of one pixel.
+    ///
+    /// # Panics
+    /// If there is no such output, or the kernel is larger.
+    pub(crate) fn pixel_weights_of(&self, output: usize) -> Tensor<1> {
+        let [_, kt, kh, kw, i] = self.weight.dims();
+        assert_eq!([kt, kh, kw], [1; 3], "sides of a kernel of one pixel");
+        self.weight.val().narrow(0, output, 1).reshape([i])
+    }
+
+    /// The gradient of the input from that of the output, of a kernel of one pixel over one pixel.
+    ///
+    /// # Shapes
+    /// - `grad`: `[b, o]`
+    /// - output: `[b, i]`
+    ///
+    /// # Panics
+    /// If the kernel is larger.
+    pub(crate) fn pixel_gradient(&self, grad: Tensor<2>) -> Tensor<2> {
+        let [o, kt, kh, kw, i] = self.weight.dims();
+        assert_eq!([kt, kh, kw], [1; 3], "sides of a kernel of one pixel");
+        grad.matmul(self.weight.val().reshape([o, i]))
+    }
+
     /// The convolution and its norm, with `residual` added before the norm's activation: one operation where nothing is
     /// trained.
     ///

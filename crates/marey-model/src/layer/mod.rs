@@ -42,6 +42,7 @@ pub use linear::{Linear, LinearInit};
 pub use lstm::{Directions, Lstm};
 pub use marey_kernel::Activation;
 pub use norm::{BatchNorm, RunningStat, with_statistics_share};
-pub use pool::{AvgPool3d, MaxPool3d, global_average};
+pub(crate) use pool::same_padding;
+pub use pool::{AvgPool3d, MaxPool3d, global_average, grid_average};
 pub use trace::{LayerCall, trace};
 pub use transformer::{Transformer, TransformerConfig};

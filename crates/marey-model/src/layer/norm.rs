@@ -50,6 +50,20 @@ impl BatchNorm {
         }
     }
 
+    /// The same with another summand on the variance.
+    #[must_use]
+    pub const fn with_epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// The same with another share of a batch's statistics in the running ones, in `(0, 1]`.
+    #[must_use]
+    pub const fn with_momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
     /// # Shapes
     /// - `x` and output: `[.., c]`
     ///

@@ -84,6 +84,21 @@ pub fn conv(
     })
 }
 
+/// A function of each value.
+///
+/// # Shapes
+/// - `x` and output: `[b, t, h, w, c]`
+pub fn activation(x: Tensor<5>, activation: Activation) -> Tensor<5> {
+    let device = x.device().without_autodiff();
+    let zeros = Tensor::<1>::zeros([x.dims()[4]], &device);
+    let zeros = if x.device().is_autodiff() {
+        Tensor::from_inner(zeros)
+    } else {
+        zeros
+    };
+    marey_kernel::bias_activation(x, zeros, activation)
+}
+
 /// Batch normalisation with given statistics, then plus `residual`, then the activation.
 ///
 /// # Shapes
