@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Arch, Error, ErrorKind, Input, Model, Outputs,
     arch::{
-        BackboneConfig, FrameNetConfig, NUM_HEADS, R3dConfig, SegmentNetConfig, Temporal,
-        TwoStreamConfig,
+        BackboneConfig, C3dConfig, FrameNetConfig, I3dConfig, MobileNet3dConfig, NUM_HEADS,
+        R3dConfig, SegmentNetConfig, SlowFastConfig, SlowOnlyConfig, Temporal, TwoStreamConfig,
+        X3dConfig,
     },
     heads::Heads,
     layer::{Init, multiply_adds},
@@ -61,7 +62,8 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporal_layers: Option<usize>,
     /// Share of features dropped in training, at least 0 and below 1 (default: the architecture's own, 0 for `r3d_18`,
-    /// 0.3 for networks for frames, 0.4 for `tsn`, 0.5 for `tsm` and `two_stream`).
+    /// `mc3_18` and `r2plus1d_18`, 0.3 for networks for frames, 0.4 for `tsn`, 0.8 for `slowfast_r50_thermal`, 0.2 for
+    /// `mobilenet3d`, 0.5 for the others).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
     /// Probability that a residual branch is dropped in training, at least 0 and below 1 (default 0); only
@@ -251,6 +253,15 @@ impl ModelConfig {
         self.validate()?;
         let num_classes = outputs.num_classes;
         let width = self.width.unwrap_or(1.0);
+        // The published network, with the width and the dropout that were asked for.
+        macro_rules! published {
+            ($net:ident, $config:expr) => {{
+                let mut config = $config;
+                config.width = width;
+                config.dropout = self.dropout.unwrap_or(config.dropout);
+                (Net::$net(config.init(init, device)), config.dropout)
+            }};
+        }
         let (net, dropout) = match self.arch {
             Arch::R3d18 => {
                 let published = R3dConfig::r3d_18(num_classes);
@@ -292,6 +303,26 @@ impl ModelConfig {
                 let backbone = backbone.expect("these are networks for frames");
                 let config = self.frame_net(num_classes, backbone);
                 (Net::FrameNet(config.init(init, device)), config.dropout)
+            }
+            Arch::Mc3_18 => published!(R3d, R3dConfig::mc3_18(num_classes)),
+            Arch::R2plus1d18 => published!(R3d, R3dConfig::r2plus1d_18(num_classes)),
+            Arch::SlowFastR50_4x16 => {
+                published!(SlowFast, SlowFastConfig::r50_4x16(num_classes))
+            }
+            Arch::SlowFastR50_8x8 => {
+                published!(SlowFast, SlowFastConfig::r50_8x8(num_classes))
+            }
+            Arch::SlowFastR50Thermal => {
+                published!(SlowFast, SlowFastConfig::r50_thermal(num_classes))
+            }
+            Arch::SlowOnlyR50 => published!(SlowOnly, SlowOnlyConfig::r50(num_classes)),
+            Arch::X3dXs | Arch::X3dS | Arch::X3dM => {
+                published!(X3d, X3dConfig::published(num_classes))
+            }
+            Arch::I3d => published!(I3d, I3dConfig::published(num_classes)),
+            Arch::C3d => published!(C3d, C3dConfig::published(num_classes)),
+            Arch::MobileNet3d => {
+                published!(MobileNet3d, MobileNet3dConfig::published(num_classes))
             }
         };
         let heads = Heads::new(outputs, net.num_features(), dropout, init, device);

@@ -8,7 +8,10 @@ use marey_kernel::in_pool;
 
 use crate::{
     AnomalyOutput, Arch, Evidence,
-    arch::{FrameNet, Network, R3d, SegmentNet, TwoStream},
+    arch::{
+        C3d, FrameNet, I3d, MobileNet3d, Network, R3d, SegmentNet, SlowFast, SlowOnly, TwoStream,
+        X3d,
+    },
     heads::Heads,
     weights,
 };
@@ -44,6 +47,12 @@ pub(crate) enum Net {
     FrameNet(FrameNet),
     SegmentNet(SegmentNet),
     TwoStream(TwoStream),
+    SlowFast(SlowFast),
+    SlowOnly(SlowOnly),
+    X3d(X3d),
+    I3d(I3d),
+    C3d(C3d),
+    MobileNet3d(MobileNet3d),
 }
 
 impl Net {
@@ -57,6 +66,12 @@ impl Net {
             Self::FrameNet(net) => net,
             Self::SegmentNet(net) => net,
             Self::TwoStream(net) => net,
+            Self::SlowFast(net) => net,
+            Self::SlowOnly(net) => net,
+            Self::X3d(net) => net,
+            Self::I3d(net) => net,
+            Self::C3d(net) => net,
+            Self::MobileNet3d(net) => net,
         }
     }
 }

@@ -51,6 +51,43 @@ pub enum Arch {
     /// ResNet-50 on a frame and on optical flow (Simonyan and Zisserman, 2014).
     #[serde(rename = "two_stream")]
     TwoStream,
+    /// R3D-18 with kernels over space and time in its first stage, and over space alone behind it (Tran et al., 2018).
+    #[serde(rename = "mc3_18")]
+    Mc3_18,
+    /// R3D-18 with each kernel factored into one over space and one over time (Tran et al., 2018).
+    #[serde(rename = "r2plus1d_18")]
+    R2plus1d18,
+    /// A slow and a fast network side by side, 50 layers; 4 slow frames of 32, as in PySlowFast and pytorchvideo
+    /// (Feichtenhofer et al., 2019).
+    #[serde(rename = "slowfast_r50_4x16")]
+    SlowFastR50_4x16,
+    /// The same with 8 slow frames of 32.
+    #[serde(rename = "slowfast_r50_8x8")]
+    SlowFastR50_8x8,
+    /// The same with 8 slow frames of 64, as in mmaction2 and the thermal systems.
+    #[serde(rename = "slowfast_r50_thermal")]
+    SlowFastR50Thermal,
+    /// The slow network of SlowFast by itself.
+    #[serde(rename = "slowonly_r50")]
+    SlowOnlyR50,
+    /// Residual network of depthwise convolutions over clips (Feichtenhofer, 2020), for 4 frames of 160 pixels.
+    #[serde(rename = "x3d_xs")]
+    X3dXs,
+    /// The same for 13 frames of 160 pixels.
+    #[serde(rename = "x3d_s")]
+    X3dS,
+    /// The same for 16 frames of 224 pixels.
+    #[serde(rename = "x3d_m")]
+    X3dM,
+    /// Inception-v1 with its kernels inflated to clips (Carreira and Zisserman, 2017).
+    #[serde(rename = "i3d")]
+    I3d,
+    /// Eight 3x3x3 convolutions and three linear layers (Tran et al., 2015).
+    #[serde(rename = "c3d")]
+    C3d,
+    /// MobileNetV2 with its kernels inflated to clips (Köpüklü et al., 2019).
+    #[serde(rename = "mobilenet3d")]
+    MobileNet3d,
 }
 
 const RESNET: &str = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016";
@@ -94,6 +131,18 @@ impl Arch {
         Self::Tsn,
         Self::Tsm,
         Self::TwoStream,
+        Self::Mc3_18,
+        Self::R2plus1d18,
+        Self::SlowFastR50_4x16,
+        Self::SlowFastR50_8x8,
+        Self::SlowFastR50Thermal,
+        Self::SlowOnlyR50,
+        Self::X3dXs,
+        Self::X3dS,
+        Self::X3dM,
+        Self::I3d,
+        Self::C3d,
+        Self::MobileNet3d,
     ];
 
     const fn entry(self) -> Entry {
@@ -175,6 +224,79 @@ impl Arch {
                 parameters: 47_077_572,
                 input: input(11, 224),
                 paper: "Simonyan and Zisserman, Two-Stream Convolutional Networks for Action Recognition in Videos, NIPS 2014",
+            },
+            Self::Mc3_18 => Entry {
+                name: "mc3_18",
+                parameters: 11_491_266,
+                input: input(16, 112),
+                paper: "Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018",
+            },
+            Self::R2plus1d18 => Entry {
+                name: "r2plus1d_18",
+                parameters: 31_301_151,
+                input: input(16, 112),
+                paper: "Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018",
+            },
+            Self::SlowFastR50_4x16 => Entry {
+                name: "slowfast_r50_4x16",
+                parameters: 33_562_826,
+                input: input(32, 224),
+                paper: "Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019",
+            },
+            Self::SlowFastR50_8x8 => Entry {
+                name: "slowfast_r50_8x8",
+                parameters: 33_649_098,
+                input: input(32, 224),
+                paper: "Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019",
+            },
+            Self::SlowFastR50Thermal => Entry {
+                name: "slowfast_r50_thermal",
+                parameters: 33_561_898,
+                input: input(64, 256),
+                paper: "Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019",
+            },
+            Self::SlowOnlyR50 => Entry {
+                name: "slowonly_r50",
+                parameters: 31_638_594,
+                input: input(8, 224),
+                paper: "Feichtenhofer et al., SlowFast Networks for Video Recognition, ICCV 2019",
+            },
+            Self::X3dXs => Entry {
+                name: "x3d_xs",
+                parameters: 2_978_772,
+                input: input(4, 160),
+                paper: "Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020",
+            },
+            Self::X3dS => Entry {
+                name: "x3d_s",
+                parameters: 2_978_772,
+                input: input(13, 160),
+                paper: "Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020",
+            },
+            Self::X3dM => Entry {
+                name: "x3d_m",
+                parameters: 2_978_772,
+                input: input(16, 224),
+                paper: "Feichtenhofer, X3D: Expanding Architectures for Efficient Video Recognition, CVPR 2020",
+            },
+            Self::I3d => Entry {
+                name: "i3d",
+                parameters: 12_289_314,
+                input: input(64, 224),
+                paper: "Carreira and Zisserman, Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, CVPR 2017",
+            },
+            Self::C3d => Entry {
+                name: "c3d",
+                parameters: 78_003_970,
+                input: input(16, 112),
+                paper: "Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015",
+            },
+            Self::MobileNet3d => Entry {
+                name: "mobilenet3d",
+                parameters: 2_356_610,
+                input: input(16, 112),
+                paper: "Köpüklü et al., Resource Efficient 3D Convolutional Neural Networks, ICCV Workshops 2019; Sandler et \
+                        al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018",
             },
         }
     }

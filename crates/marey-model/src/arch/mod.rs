@@ -2,6 +2,20 @@
 
 mod r3d;
 
+mod resnet3d;
+
+mod slowfast;
+
+mod slowonly;
+
+mod x3d;
+
+mod i3d;
+
+mod c3d;
+
+mod mobilenet3d;
+
 mod efficientnet;
 
 mod resnet;
@@ -16,13 +30,20 @@ use burn::tensor::Tensor;
 
 use crate::Evidence;
 
+pub use c3d::{C3d, C3dConfig};
 pub use efficientnet::{EfficientNet, EfficientNetConfig, EfficientNetSize};
 pub(crate) use frame_net::NUM_HEADS;
 pub use frame_net::{BackboneConfig, FrameNet, FrameNetConfig, Temporal};
-pub use r3d::{R3d, R3dConfig};
+pub use i3d::{I3d, I3dConfig};
+pub use mobilenet3d::{MobileNet3d, MobileNet3dConfig};
+pub use r3d::{R3d, R3dConfig, ResidualKernels};
 pub use resnet::{ResNet, ResNetConfig, ResNetDepth};
+pub use resnet3d::Lateral;
 pub use segments::{SegmentNet, SegmentNetConfig};
+pub use slowfast::{SlowFast, SlowFastConfig};
+pub use slowonly::{SlowOnly, SlowOnlyConfig};
 pub use two_stream::{TwoStream, TwoStreamConfig};
+pub use x3d::{X3d, X3dConfig};
 
 /// What every architecture can do.
 pub(crate) trait Network {

@@ -1,18 +1,20 @@
-//! R3D-18: an 18-layer residual network of 3x3x3 convolutions (Tran et al., "A Closer Look at Spatiotemporal
-//! Convolutions for Action Recognition", CVPR 2018), with the names and the initial values of torchvision's `r3d_18`.
+//! The 18-layer residual networks of Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition",
+//! CVPR 2018, with the names and the initial values of torchvision's `r3d_18`, `mc3_18` and `r2plus1d_18`. They differ in
+//! their convolutions: R3D has kernels over space and time, MC3 has these in the first stage and kernels over space in the
+//! others, and R(2+1)D has a kernel over space and then one over time everywhere.
 //!
 //! Letters: b batch, t frames, h height, w width, c channels, k classes.
 
 use burn::{
     module::Module,
-    nn::{Dropout, DropoutConfig},
-    tensor::{Device, FloatDType, Tensor, assert_shape},
+    nn::{Dropout, DropoutConfig, Relu},
+    tensor::{Device, Tensor, assert_shape},
 };
 
 use super::{Network, scaled_channels};
 use crate::{
     Evidence,
-    evidence::places,
+    evidence::behind_mean,
     layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average},
 };
 
@@ -21,19 +23,51 @@ use crate::{
 pub struct R3dConfig {
     /// Classes.
     pub num_classes: usize,
+    /// What the convolutions see.
+    pub kernels: ResidualKernels,
     /// Factor on the channels of every stage; 1 is the paper's 64, 128, 256, 512.
     pub width: f64,
     /// Share of the pooled feature that is dropped in training, in `[0, 1)`; the paper's is 0.
     pub dropout: f64,
 }
 
+/// What the convolutions of an [`R3d`] see (figure 1 of the paper).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResidualKernels {
+    /// R3D: space and time, `3x3x3`.
+    Whole,
+    /// MC3: space and time in the first stage, then each frame by itself, `1x3x3`; only the stem and the first stage see
+    /// motion, and no stage shortens the clip.
+    Mixed,
+    /// R(2+1)D: `1x3x3`, a norm and a rectifier, then `3x1x1`, with as many channels between as make it about as large as
+    /// `3x3x3`.
+    Factored,
+}
+
 impl R3dConfig {
-    /// The paper's 18 layers: torchvision's `r3d_18`.
+    /// R3D with 18 layers: torchvision's `r3d_18`.
     pub const fn r3d_18(num_classes: usize) -> Self {
         Self {
             num_classes,
+            kernels: ResidualKernels::Whole,
             width: 1.0,
             dropout: 0.0,
+        }
+    }
+
+    /// MC3 with 18 layers: torchvision's `mc3_18`.
+    pub const fn mc3_18(num_classes: usize) -> Self {
+        Self {
+            kernels: ResidualKernels::Mixed,
+            ..Self::r3d_18(num_classes)
+        }
+    }
+
+    /// R(2+1)D with 18 layers: torchvision's `r2plus1d_18`.
+    pub const fn r2plus1d_18(num_classes: usize) -> Self {
+        Self {
+            kernels: ResidualKernels::Factored,
+            ..Self::r3d_18(num_classes)
         }
     }
 
@@ -44,21 +78,23 @@ impl R3dConfig {
     pub fn init(&self, init: &mut Init<'_>, device: &Device) -> R3d {
         let [c1, c2, c3, c4] =
             [64, 128, 256, 512].map(|channels| scaled_channels(channels, self.width));
-        let stem = ConvConfig::new(3, c1, [3, 7, 7])
-            .with_stride([1, 2, 2])
-            .init(init, device);
-        let stage = |from, to, stride, init: &mut Init<'_>| {
+        let (first, later) = match self.kernels {
+            ResidualKernels::Whole => (Kernel::Whole, Kernel::Whole),
+            ResidualKernels::Mixed => (Kernel::Whole, Kernel::Flat),
+            ResidualKernels::Factored => (Kernel::Factored, Kernel::Factored),
+        };
+        let stage = |from, to, kernel, stride, init: &mut Init<'_>| {
             vec![
-                BasicBlock::new([from, to], stride, init, device),
-                BasicBlock::new([to, to], 1, init, device),
+                BasicBlock::new([from, to], kernel, stride, init, device),
+                BasicBlock::new([to, to], kernel, 1, init, device),
             ]
         };
         R3d {
-            stem: (stem, BatchNorm::new(c1, Activation::Relu, device)),
-            layer1: stage(c1, c1, 1, init),
-            layer2: stage(c1, c2, 2, init),
-            layer3: stage(c2, c3, 2, init),
-            layer4: stage(c3, c4, 2, init),
+            stem: Stem::new(c1, first, init, device),
+            layer1: stage(c1, c1, first, 1, init),
+            layer2: stage(c1, c2, later, 2, init),
+            layer3: stage(c2, c3, later, 2, init),
+            layer4: stage(c3, c4, later, 2, init),
             dropout: DropoutConfig::new(self.dropout).init(),
             fc: Linear::new(
                 [c4, self.num_classes],
@@ -70,10 +106,18 @@ impl R3dConfig {
     }
 }
 
-/// A residual network of 3x3x3 convolutions.
+/// What one convolution sees: see [`ResidualKernels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Whole,
+    Flat,
+    Factored,
+}
+
+/// A residual network of convolutions over clips.
 #[derive(Module, Debug)]
 pub struct R3d {
-    stem: (Conv3d, BatchNorm),
+    stem: Stem,
     layer1: Vec<BasicBlock>,
     layer2: Vec<BasicBlock>,
     layer3: Vec<BasicBlock>,
@@ -83,6 +127,7 @@ pub struct R3d {
 }
 
 impl Network for R3d {
+    /// What the classifier sees, in `f32` whatever the type of the clips.
     fn features(&self, clips: Tensor<5>) -> Tensor<2> {
         global_average(self.feature_map(clips))
     }
@@ -91,19 +136,11 @@ impl Network for R3d {
         self.fc.forward(self.dropout.forward(features))
     }
 
-    /// The last feature map by the classifier's weights, over the number of places. That is Grad-CAM, since the gradient of a
-    /// logit through a mean and a linear layer is just that.
+    /// What in clips speaks for a class: the last feature map by the classifier's weights, over the number of places. That is
+    /// Grad-CAM, since the gradient of a logit through a mean and a linear layer is just that.
     fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
-        // `global_average` works in `f32` too.
-        let map = self.feature_map(clips).cast(FloatDType::F32);
-        let [b, t, h, w, c] = map.dims();
-        let gradient = self.fc.weights_of(class) / (t * h * w) as f64;
-        let places = places(map, gradient.reshape([1, 1, c]));
-        let over_time = places.clone().reshape([b, t, h * w]).sum_dim(2);
-        Evidence {
-            places,
-            over_time: over_time.reshape([b, t]),
-        }
+        let gradient = self.fc.weights_of(class).unsqueeze_dim(0);
+        behind_mean(self.feature_map(clips), gradient)
     }
 
     fn num_features(&self) -> usize {
@@ -120,13 +157,12 @@ impl Network for R3d {
 }
 
 impl R3d {
-    /// `[b, t, h, w, 3]` to `[b, t / 8, h / 16, w / 16, 512]` at width 1, in the type of the clips.
+    /// `[b, t, h, w, 3]` to `[b, t / 8, h / 16, w / 16, 512]` at width 1, and all `t` for MC3; in the type of the clips.
     fn feature_map(&self, clips: Tensor<5>) -> Tensor<5> {
         assert_shape!(clips, [_, _, _, _, 3]);
-        let (conv, norm) = &self.stem;
-        let x = conv.forward_normed(clips, norm, None); // [b, t, h / 2, w / 2, 64]
+        let x = self.stem.forward(clips); // [b, t, h / 2, w / 2, 64]
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
-        // Stages 2 to 4 halve time and space.
+        // Stages 2 to 4 halve space, and time where their kernels see it.
         stages
             .into_iter()
             .flatten()
@@ -134,24 +170,138 @@ impl R3d {
     }
 }
 
+/// The first convolution, over pixels.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has one stem")]
+enum Stem {
+    Whole((Conv3d, BatchNorm)),
+    Factored((Conv3d, BatchNorm, Relu, Conv3d, BatchNorm)),
+}
+
+impl Stem {
+    fn new(channels: usize, kernel: Kernel, init: &mut Init<'_>, device: &Device) -> Self {
+        let norm = |channels| BatchNorm::new(channels, Activation::Relu, device);
+        let over = |[from, to]: [usize; 2], kernel| {
+            ConvConfig::new(from, to, kernel).with_stride([1, 2, 2])
+        };
+        if kernel == Kernel::Factored {
+            // torchvision's; the formula of the blocks gives 43.
+            let between = channels_of_stem(channels);
+            let in_space = over([3, between], [1, 7, 7]).init(init, device);
+            let in_time = ConvConfig::new(between, channels, [3, 1, 1]).init(init, device);
+            return Self::Factored((
+                in_space,
+                norm(between),
+                Relu::new(),
+                in_time,
+                norm(channels),
+            ));
+        }
+        let conv = over([3, channels], [3, 7, 7]).init(init, device);
+        Self::Whole((conv, norm(channels)))
+    }
+
+    fn forward(&self, clips: Tensor<5>) -> Tensor<5> {
+        match self {
+            Self::Whole((conv, norm)) => conv.forward_normed(clips, norm, None),
+            Self::Factored((in_space, between, _, in_time, norm)) => {
+                let x = in_space.forward_normed(clips, between, None);
+                in_time.forward_normed(x, norm, None)
+            }
+        }
+    }
+}
+
+/// Channels between the two convolutions of R(2+1)D's stem, for `channels` after it: 45 for 64.
+const fn channels_of_stem(channels: usize) -> usize {
+    channels * 45 / 64
+}
+
+/// A convolution with a kernel of one of the three kinds.
+#[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few dozen in a network, beside weights that are far larger"
+)]
+enum Conv {
+    Single(Conv3d),
+    Factored((Conv3d, BatchNorm, Relu, Conv3d)),
+}
+
+impl Conv {
+    /// `between` channels lie inside where the kernel is factored.
+    fn new(
+        [from, between, to]: [usize; 3],
+        kernel: Kernel,
+        stride: usize,
+        init: &mut Init<'_>,
+        device: &Device,
+    ) -> Self {
+        let single = |from, to, kernel: [usize; 3], stride, init: &mut Init<'_>| {
+            ConvConfig::new(from, to, kernel)
+                .with_stride(stride)
+                .init(init, device)
+        };
+        let in_space = [1, stride, stride];
+        match kernel {
+            Kernel::Whole => Self::Single(single(from, to, [3; 3], [stride; 3], init)),
+            Kernel::Flat => Self::Single(single(from, to, [1, 3, 3], in_space, init)),
+            Kernel::Factored => Self::Factored((
+                single(from, between, [1, 3, 3], in_space, init),
+                BatchNorm::new(between, Activation::Relu, device),
+                Relu::new(),
+                single(between, to, [3, 1, 1], [stride, 1, 1], init),
+            )),
+        }
+    }
+
+    fn forward_normed(
+        &self,
+        x: Tensor<5>,
+        norm: &BatchNorm,
+        residual: Option<Tensor<5>>,
+    ) -> Tensor<5> {
+        match self {
+            Self::Single(conv) => conv.forward_normed(x, norm, residual),
+            Self::Factored((in_space, between, _, in_time)) => {
+                let x = in_space.forward_normed(x, between, None);
+                in_time.forward_normed(x, norm, residual)
+            }
+        }
+    }
+}
+
+/// Channels between the two convolutions of R(2+1)D: the most with which they have no more weights than the `3x3x3` that
+/// they stand for (section 3.5 of the paper).
+const fn channels_between([from, to]: [usize; 2]) -> usize {
+    from * to * 27 / (from * 9 + 3 * to)
+}
+
 /// Two convolutions and a way round them.
 #[derive(Module, Debug)]
 struct BasicBlock {
-    conv1: (Conv3d, BatchNorm),
-    conv2: (Conv3d, BatchNorm),
+    conv1: (Conv, BatchNorm),
+    conv2: (Conv, BatchNorm),
     downsample: Option<(Conv3d, BatchNorm)>,
 }
 
 impl BasicBlock {
-    fn new([from, to]: [usize; 2], stride: usize, init: &mut Init<'_>, device: &Device) -> Self {
+    fn new(
+        [from, to]: [usize; 2],
+        kernel: Kernel,
+        stride: usize,
+        init: &mut Init<'_>,
+        device: &Device,
+    ) -> Self {
         let norm = |activation| BatchNorm::new(to, activation, device);
-        let first = ConvConfig::new(from, to, [3; 3])
-            .with_stride([stride; 3])
-            .init(init, device);
-        let second = ConvConfig::new(to, to, [3; 3]).init(init, device);
+        // torchvision gives the second convolution as many as the first.
+        let between = channels_between([from, to]);
+        let first = Conv::new([from, between, to], kernel, stride, init, device);
+        let second = Conv::new([to, between, to], kernel, 1, init, device);
+        let in_time = if kernel == Kernel::Flat { 1 } else { stride };
         let downsample = (stride > 1 || from != to).then(|| {
             let conv = ConvConfig::new(from, to, [1; 3])
-                .with_stride([stride; 3])
+                .with_stride([in_time, stride, stride])
                 .init(init, device);
             (conv, norm(Activation::Identity))
         });
@@ -163,62 +313,51 @@ impl BasicBlock {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let run = |(conv, norm): &(Conv3d, BatchNorm), x, residual| {
-            conv.forward_normed(x, norm, residual)
-        };
-        let y = run(&self.conv1, x.clone(), None);
+        let (conv1, norm1) = &self.conv1;
+        let (conv2, norm2) = &self.conv2;
+        let y = conv1.forward_normed(x.clone(), norm1, None);
         let x = match &self.downsample {
-            Some(downsample) => run(downsample, x, None),
+            Some((conv, norm)) => conv.forward_normed(x, norm, None),
             None => x,
         };
-        run(&self.conv2, y, Some(x))
+        conv2.forward_normed(y, norm2, Some(x))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
     use marey_clip::rng_for;
 
     use super::*;
+    use crate::evidence::grad_cam;
+
+    #[test]
+    fn factored_kernels_have_the_channels_of_the_paper() {
+        // Those of torchvision's r2plus1d_18, read off its state dict.
+        for (channels, expected) in [([64, 64], 144), ([64, 128], 230), ([256, 512], 921)] {
+            assert_eq!(channels_between(channels), expected);
+            let [from, to] = channels;
+            let weights = |between| between * (9 * from + 3 * to);
+            assert!(weights(expected) <= 27 * from * to && weights(expected + 1) > 27 * from * to);
+        }
+        assert_eq!(channels_of_stem(64), 45);
+    }
 
     #[test]
     fn cam_is_grad_cam() {
-        let device = Device::flex();
         let config = R3dConfig {
             width: 0.125,
             ..R3dConfig::r3d_18(3)
         };
         let build =
             |device: &Device| config.init(&mut Init::Random(&mut rng_for(3, 0, 0, 0)), device);
-        let clips = Tensor::<5>::random([2, 16, 32, 48, 3], Distribution::Default, &device);
-        let model = build(&device);
-        let evidence = model.evidence(clips.clone(), 1);
-
-        // Grad-CAM as its paper writes it, by autodiff behind the map.
-        let tape = device.clone().autodiff();
-        let map = model.feature_map(clips);
-        let [b, t, h, w, c] = map.dims();
-        let leaf = Tensor::<5>::from_data(map.clone().into_data(), &tape).require_grad();
-        let logits = build(&tape).fc.forward(global_average(leaf.clone()));
-        let grads = logits.narrow(1, 1, 1).sum().backward();
-        let grad = leaf.grad(&grads).expect("the map leads to the logit");
-        let alpha = grad
-            .reshape([b, t * h * w, c])
-            .mean_dim(1)
-            .reshape([b, 1, 1, 1, c]);
-        let expected =
-            burn::tensor::activation::relu((map * alpha).sum_dim(4).reshape([b, t, h, w]));
-        assert!(expected.clone().max().into_scalar::<f32>() > 0.0);
-        let off = (evidence.places.clone() - expected.clone()).abs().max();
-        let scale = expected.clone().max().into_scalar::<f32>();
-        assert!(off.into_scalar::<f32>() < 1e-5 * scale);
-        let sums = evidence
-            .places
-            .reshape([b, t, h * w])
-            .sum_dim(2)
-            .reshape([b, t]);
-        let off = (sums - evidence.over_time).abs().max().into_scalar::<f32>();
-        assert_eq!(off, 0.0);
+        let clips = || grad_cam::clips([2, 16, 32, 48, 3]);
+        let model = build(&Device::flex());
+        let tape = build(&Device::flex().autodiff());
+        grad_cam::check(
+            &model.evidence(clips(), 1),
+            model.feature_map(clips()),
+            |map| tape.classify(global_average(map)).narrow(1, 1, 1),
+        );
     }
 }

@@ -122,6 +122,12 @@ mod tests {
             (Arch::R3d18, None, [20, 20, 1, 0]),
             (Arch::EfficientNetB0, Some(Temporal::BiLstm), [81, 50, 4, 1]),
             (Arch::ResNet50, None, [53, 53, 1, 0]),
+            // Two convolutions where R3D has one, but round the blocks.
+            (Arch::R2plus1d18, None, [37, 37, 1, 0]),
+            // Twice 53, and four laterals without a norm.
+            (Arch::SlowFastR50Thermal, None, [110, 106, 1, 0]),
+            (Arch::I3d, None, [58, 57, 0, 0]),
+            (Arch::C3d, None, [8, 0, 3, 0]),
         ];
         for (arch, temporal, expected) in cases {
             let device = Device::flex().autodiff();

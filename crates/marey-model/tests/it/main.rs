@@ -1,6 +1,6 @@
 //! Integration tests of marey-model.
 //!
-//! The golden files come from `reference/model_golden.py` and `reference/attribution_golden.py`.
+//! The golden files come from `reference/model_golden.py`, `reference/clip_models_golden.py` and `reference/attribution_golden.py`.
 
 /// Weights and clips that follow from a hash, as in the script.
 mod hashed;

@@ -78,6 +78,26 @@ fn parameter_counts_are_the_published_ones() {
         Arch::TwoStream.num_parameters(),
         Arch::ResNet50.num_parameters() + second
     );
+    // At the 400 classes of Kinetics: torchvision's documentation, pytorchvideo's and mmaction2's networks, and for I3D
+    // the published weights; beside them the width of what the classifier sees.
+    for (arch, at_kinetics, width) in [
+        (Arch::Mc3_18, 11_695_440, 512),
+        (Arch::R2plus1d18, 31_505_325, 512),
+        (Arch::SlowFastR50_4x16, 34_480_216, 2304),
+        (Arch::SlowFastR50_8x8, 34_566_488, 2304),
+        (Arch::SlowFastR50Thermal, 34_479_288, 2304),
+        (Arch::SlowOnlyR50, 32_454_096, 2048),
+        (Arch::X3dXs, 3_794_274, 2048),
+        (Arch::X3dS, 3_794_274, 2048),
+        (Arch::X3dM, 3_794_274, 2048),
+        (Arch::I3d, 12_697_264, 1024),
+        (Arch::C3d, 79_634_576, 4096),
+        // The paper has 3.12 M at the 600 classes of Kinetics-600.
+        (Arch::MobileNet3d, 2_866_448, 1280),
+    ] {
+        let at_two = at_kinetics - 398 * (width + 1);
+        assert_eq!(arch.num_parameters(), at_two, "{arch}");
+    }
 }
 
 #[test]
@@ -96,7 +116,7 @@ fn a_step_against_the_gradient_makes_the_loss_smaller() {
         };
         let before = loss(&model);
         let grads = GradientsParams::from_grads(before.backward(), &model);
-        // Small enough for a hundred layers.
+        // A short one: a deep network whose norms see four values is far from linear.
         model = optimizer.step(1e-3, model, grads);
         let (before, after) = (values(before)[0], values(loss(&model))[0]);
         assert!(after < before, "{arch}: {after} after {before}");
@@ -124,6 +144,9 @@ fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
     for config in small() {
         let arch = name(&config);
         let model = model(&config, 1, &device);
+        let valid = model.valid();
+        let shallow = [Arch::R3d18, Arch::ResNet18, Arch::EfficientNetB0];
+        let is_compared_in_training = shallow.contains(&config.arch);
         let run = |dtype: DType| {
             // The loss is scaled as `f16` needs it.
             let logits = model.forward(clips([4, 4, 64, 64, 3], &device).cast(dtype));
@@ -138,12 +161,21 @@ fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
                 values: Vec::new(),
             };
             model.visit(&mut gradients);
-            (values(logits), gradients.values)
+            assert!(
+                values(logits.clone()).iter().all(|logit| logit.is_finite()),
+                "{arch} {dtype:?}"
+            );
+            if is_compared_in_training {
+                return (values(logits), gradients.values);
+            }
+            // Of a deep network the gradients' values say nothing here: PyTorch's are off by a hundredth in `f32` already,
+            // and half precision rounds ten thousand times as much. Its answers are compared instead.
+            let plain = device.clone().without_autodiff();
+            let logits = valid.forward(clips([4, 4, 64, 64, 3], &plain).cast(dtype));
+            (values(logits.clone()), values(logits))
         };
         let (logits, gradients) = run(DType::F32);
         // Roundings of 2^-9 and 2^-12 that a deep network with norms over a small batch multiplies.
-        // Roundings grow with the number of layers: beyond these networks, gradients of so small a batch are another step.
-        let is_shallow = [Arch::R3d18, Arch::ResNet18, Arch::EfficientNetB0].contains(&config.arch);
         for (dtype, tolerance) in [(DType::BF16, 0.5), (DType::F16, 0.2)] {
             let half = run(dtype);
             for (name, a, b) in [
@@ -157,7 +189,7 @@ fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
                 let error = distance / norm(&mut b.iter().copied());
                 assert!(error.is_finite(), "{arch} {dtype:?}: {name}");
                 assert!(
-                    error < tolerance || !is_shallow,
+                    error < tolerance,
                     "{arch} {dtype:?}: {name} are off by {error:.3}"
                 );
                 // What is computed in another type is not the same to the bit.
@@ -202,6 +234,43 @@ fn clips_of_one_frame_and_of_odd_sizes_pass() {
                 (scores.iter().sum::<f32>() - 1.0).abs() < 1e-5 && scores.len() == 3,
                 "{arch} {scores:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_answers_the_same_when_loaded() {
+    let device = Device::flex();
+    let dir = tempfile::tempdir().expect("a folder");
+    for config in small() {
+        let arch = name(&config);
+        let path = dir.path().join("model.safetensors");
+        let saved = model(&config, 1, &device);
+        weights::save(&saved, &path).expect("written");
+        let loaded = weights::load(model(&config, 2, &device), &path).expect("its own weights");
+        let input = || clips([1, 3, 40, 32, 3], &device);
+        assert_eq!(
+            values(loaded.forward(input())),
+            values(saved.forward(input())),
+            "{arch}"
+        );
+    }
+}
+
+#[test]
+fn features_are_as_wide_as_the_model_says_and_lead_to_evidence_everywhere() {
+    let device = Device::flex();
+    for config in small() {
+        let arch = name(&config);
+        let model = model(&config, 1, &device);
+        let input = || clips([2, 9, 64, 48, 3], &device);
+        let features = model.features(input());
+        assert_eq!(features.dims(), [2, model.num_features()], "{arch}");
+        let evidence = model.evidence(input(), 1);
+        let [b, t, _, _] = evidence.places.dims();
+        assert_eq!((b, evidence.over_time.dims()), (2, [2, t]), "{arch}");
+        for value in values(evidence.places) {
+            assert!(value >= 0.0 && value.is_finite(), "{arch}: {value}");
         }
     }
 }
