@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use super::{
+    names,
     read::{self, Layout, Stored, TensorFile},
     walk::{self, Parameter},
 };
@@ -10,10 +11,11 @@ use crate::{Arch, Error, ErrorKind, HeadImport, Model};
 
 /// Where checkpoints keep their weights; the empty one is the file itself. On a tie the earlier wins, so averaged
 /// weights (`model_ema`) are taken only where there are no others, or by [`ImportOptions::container`].
-const CONTAINERS: [&str; 7] = [
+const CONTAINERS: [&str; 8] = [
     "",
     "state_dict",
     "model_state_dict",
+    "model_state",
     "model",
     "net",
     "model_ema",
@@ -87,8 +89,8 @@ impl fmt::Display for ImportReport {
 
 /// `model` with the weights of the file at `path`, and what was and was not loaded.
 ///
-/// The file may be a state dict or a training checkpoint around one (`state_dict`, `model_state_dict`, `model`,
-/// `model_ema`), with `module.` or `_orig_mod.` before its names, or the weights of the backbone alone.
+/// The file may be a state dict or a training checkpoint around one (`state_dict`, `model_state_dict`, `model_state`,
+/// `model`, `model_ema`), with `module.` or `_orig_mod.` before its names, or the weights of the backbone alone.
 ///
 /// # Errors
 /// When the file cannot be read, no name matches, two tensors mean one parameter, or a tensor has another shape than
@@ -122,6 +124,7 @@ pub(super) fn assign(
         .iter()
         .map(|p| (p.name.as_str(), p.shape.as_slice()))
         .collect();
+    let arch = model.arch();
     let mut failure = None;
     let model = walk::replace(model, |name| {
         if failure.is_some() {
@@ -129,7 +132,15 @@ pub(super) fn assign(
         }
         let stored = found.get(name)?;
         match stored.values() {
-            Ok(values) => Some(read::to_ours(layout, values, shapes[name])),
+            Ok(values) => {
+                let values = read::to_ours(layout, values, shapes[name]);
+                Some(names::in_our_order(
+                    arch,
+                    &stored.name,
+                    values,
+                    shapes[name],
+                ))
+            }
             Err(problem) => {
                 failure = Some(ErrorKind::Tensor {
                     tensor: stored.name.clone(),
@@ -297,78 +308,8 @@ fn inner_name<'a>(name: &'a str, container: &str) -> Option<&'a str> {
 /// The name that a tensor of another system has in ours.
 fn upstream(arch: Arch, name: &str, (strip, add): (&str, &str)) -> String {
     let name = name.strip_prefix(strip).unwrap_or(name);
-    if arch == Arch::R3d18 {
-        // The cross-sucking system's classifier, `head.net` = dropout, linear.
-        return match name.strip_prefix("head.net.1.") {
-            Some(part) => format!("fc.{part}"),
-            None => format!("{add}{name}"),
-        };
-    }
-    let name = if arch.has_resnet() {
-        torchvision_name(name)
-    } else {
-        name.to_owned()
-    };
-    format!("{add}{name}")
-}
-
-/// torchvision's name of a tensor that mmaction2 put into pairs of convolution and norm, and TSM once more into the module
-/// that shifts: `layer1.0.conv2.bn.bias` is `layer1.0.bn2.bias`, `layer1.0.conv1.conv.net.weight` is
-/// `layer1.0.conv1.weight`.
-fn torchvision_name(name: &str) -> String {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts.as_slice() {
-        [before @ .., "downsample", pair @ ("conv" | "bn"), leaf] => {
-            let idx = if *pair == "conv" { 0 } else { 1 };
-            [before, &["downsample", &idx.to_string(), leaf]]
-                .concat()
-                .join(".")
-        }
-        [before @ .., conv, "conv", leaf] | [before @ .., conv, "conv", "net", leaf]
-            if conv.starts_with("conv") =>
-        {
-            [before, &[*conv, leaf]].concat().join(".")
-        }
-        [before @ .., conv, "bn", leaf] if conv.starts_with("conv") => {
-            let norm = conv.replace("conv", "bn");
-            [before, &[norm.as_str(), leaf]].concat().join(".")
-        }
-        _ => name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mmaction2s_names_of_a_resnet_become_torchvisions() {
-        for (theirs, ours) in [
-            ("backbone.conv1.conv.weight", "backbone.conv1.weight"),
-            ("backbone.conv1.bn.running_var", "backbone.bn1.running_var"),
-            (
-                "backbone.layer3.5.conv1.conv.net.weight",
-                "backbone.layer3.5.conv1.weight",
-            ),
-            (
-                "backbone.layer3.5.conv3.bn.bias",
-                "backbone.layer3.5.bn3.bias",
-            ),
-            (
-                "backbone.layer2.0.downsample.conv.weight",
-                "backbone.layer2.0.downsample.0.weight",
-            ),
-            (
-                "backbone.layer2.0.downsample.bn.running_mean",
-                "backbone.layer2.0.downsample.1.running_mean",
-            ),
-            ("cls_head.fc_cls.weight", "cls_head.fc_cls.weight"),
-            (
-                "layer1.0.downsample.0.weight",
-                "layer1.0.downsample.0.weight",
-            ),
-        ] {
-            assert_eq!(torchvision_name(theirs), ours);
-        }
-    }
+    names::ours(arch, name).unwrap_or_else(|| match arch.has_resnet() {
+        true => format!("{add}{}", names::torchvision(name)),
+        false => format!("{add}{name}"),
+    })
 }

@@ -11,6 +11,8 @@ mod freeze;
 
 mod import;
 
+mod names;
+
 mod own;
 
 mod read;

@@ -18,7 +18,7 @@ pub(crate) fn hashed(name: &str, num: usize) -> impl Iterator<Item = f64> + use<
     })
 }
 
-fn weight_of(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn weight_of(name: &str, shape: &[usize]) -> Vec<f32> {
     let fan_in: usize = shape[1..].iter().product();
     let value = |u: f64| match shape.len() {
         _ if name.ends_with(".running_mean") => 0.1 * u,

@@ -10,7 +10,7 @@ use marey_model::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::hashed::{check_close, clips, golden, golden_path, values};
+use crate::hashed::{check_close, clips, golden, golden_path, values, weight_of};
 
 fn small(num_classes: usize) -> Model {
     let mut config = ModelConfig::new(Arch::R3d18);
@@ -397,4 +397,152 @@ fn an_imagenet_resnet_becomes_the_backbone_and_the_rest_stays_random() {
         assert!(!report.missing.is_empty(), "{arch}");
         assert_eq!(report.unused, ["fc.bias", "fc.weight"], "{arch}");
     }
+}
+
+/// The network of the published size with what a file of pytorchvideo's holds: hashed values under its names, which
+/// `upstream_{theirs}.txt` lists with their shapes.
+fn import_from_pytorchvideo(arch: Arch, theirs: &str, container: &str) -> (Model, ImportReport) {
+    let device = Device::flex();
+    let model = ModelConfig::new(arch)
+        .init(3, &mut rng_for(1, 0, 0, 0), &device)
+        .expect("valid");
+    let list = fs::read_to_string(golden_path(&format!("upstream_{theirs}.txt"))).expect("a list");
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = list
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let name = words.next().expect("a name");
+            let shape: Vec<usize> = words.map(|side| side.parse().expect("a side")).collect();
+            let bytes = if shape.is_empty() {
+                vec![0; 8]
+            } else {
+                weight_of(name, &shape)
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect()
+            };
+            (format!("{container}{name}"), shape, bytes)
+        })
+        .collect();
+    let views = data.iter().map(|(name, shape, bytes)| {
+        let dtype = if shape.is_empty() {
+            Dtype::I64
+        } else {
+            Dtype::F32
+        };
+        let view = TensorView::new(dtype, shape.clone(), bytes).expect("fits");
+        (name, view)
+    });
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("theirs.safetensors");
+    safetensors::serialize_to_file(views, None, &path).expect("written");
+    weights::import(model, &path, &ImportOptions::default()).expect("readable")
+}
+
+fn check_pytorchvideo(arch: Arch, theirs: &str, container: &str) {
+    let (model, report) = import_from_pytorchvideo(arch, theirs, container);
+    assert_eq!(report.container, container.trim_end_matches('.'));
+    assert_eq!((&report.missing, &report.unused), (&vec![], &vec![]));
+    assert_eq!(report.loaded.len(), weights::parameters(&model).len());
+    assert!(
+        report
+            .ignored
+            .iter()
+            .all(|name| name.ends_with(".num_batches_tracked"))
+    );
+    let golden = golden(&format!("upstream_{theirs}.safetensors"));
+    let [(name, _, expected)] = &golden[..] else {
+        panic!("one output")
+    };
+    let sides: Vec<usize> = name
+        .trim_start_matches("eval/")
+        .split('x')
+        .map(|side| side.parse().expect("a side"))
+        .collect();
+    let dims = sides.try_into().expect("five sides");
+    let logits = values(model.forward(clips(dims, &Device::flex())));
+    check_close(theirs, &logits, expected, 1e-4);
+}
+
+#[test]
+fn slowfast_of_pytorchvideo_gives_its_output_though_its_classifier_sees_the_slow_pathway_first() {
+    check_pytorchvideo(Arch::SlowFastR50_8x8, "slowfast", "model_state.");
+}
+
+#[test]
+fn slow_of_pytorchvideo_gives_its_output() {
+    check_pytorchvideo(Arch::SlowOnlyR50, "slow", "");
+}
+
+#[test]
+fn laterals_of_another_slowfast_are_refused_not_dropped() {
+    // Kernels of 7 frames do not fit those of 5, which a load by name alone would drop.
+    let device = Device::flex();
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("8x8.safetensors");
+    let build = |arch| {
+        let mut config = ModelConfig::new(arch);
+        config.width = Some(0.05);
+        config
+            .init(3, &mut rng_for(1, 0, 0, 0), &device)
+            .expect("valid")
+    };
+    weights::save(&build(Arch::SlowFastR50_8x8), &path).expect("written");
+    let thermal = build(Arch::SlowFastR50Thermal);
+    let error = weights::import(thermal, &path, &ImportOptions::default()).expect_err("7 for 5");
+    let text = message(&error);
+    assert!(
+        text.contains("`backbone.slow_path.conv1_lateral.conv.weight` has shape [2, 7, 1, 1, 1]")
+            && text.contains("has [2, 5, 1, 1, 1]"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_checkpoint_of_mmengine_is_read_past_the_objects_it_keeps() {
+    let mut config = ModelConfig::new(Arch::SlowFastR50Thermal);
+    config.width = Some(0.05);
+    let model = config
+        .init(14, &mut rng_for(1, 0, 0, 0), &Device::flex())
+        .expect("valid");
+    let wanted = weights::parameters(&model);
+    let path = golden_path("mmaction2_slowfast.pth");
+    let (model, report) =
+        weights::import(model, &path, &ImportOptions::default()).expect("readable");
+    assert_eq!(report.container, "state_dict");
+    // Both stems (5 tensors each), two laterals of one tensor, and the classifier.
+    assert_eq!(report.loaded.len(), 5 + 5 + 2 + 2, "{:?}", report.loaded);
+    assert_eq!(report.missing.len(), wanted.len() - 14);
+    assert!(
+        report
+            .missing
+            .contains(&"backbone.slow_path.layer2_lateral.conv.weight".to_owned())
+    );
+    // Of what lies beside the weights, tensors are listed and objects are passed over.
+    assert!(
+        report
+            .unused
+            .iter()
+            .all(|name| name.starts_with("optimizer.")),
+        "{:?}",
+        report.unused
+    );
+    assert_eq!(report.ignored.len(), 2);
+    // The values are the file's.
+    let dir = tempfile::tempdir().expect("a folder");
+    let saved = dir.path().join("ours.safetensors");
+    weights::save(&model, &saved).expect("written");
+    let bytes = fs::read(&saved).expect("written");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("ours");
+    let bias = file
+        .tensor("cls_head.fc_cls.bias")
+        .expect("the classifier's");
+    let found: Vec<f32> = bias
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&value| f32::from_le_bytes(value))
+        .collect();
+    assert_eq!(found, weight_of("cls_head.fc_cls.bias", &[14]));
 }
