@@ -35,7 +35,8 @@ pub struct Sampling {
     /// Frames between two sampled frames, at least 1 (default 1). Has no meaning for `uniform`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
-    /// Clips of one item whose scores are averaged in evaluation and prediction, at least 1 (default 1).
+    /// Clips of one item whose scores are averaged in evaluation and prediction, at least 1 (default 1). Those of `centered`
+    /// lie half a clip apart, as far as their middles stay in the span.
     #[serde(default = "one")]
     pub views: usize,
     /// Frames of the source by which the middle of a training clip is moved at random either way, at least 1 (default:
@@ -63,14 +64,6 @@ pub enum SamplingError {
         "sampling.step has no effect with sampling.mode = \"uniform\": remove it, or use \"dense\""
     )]
     UnusedStep,
-    /// Several views of a mode that has one.
-    #[error(
-        "sampling.views = {views} has no effect with sampling.mode = \"centered\", whose clip is fixed: use 1"
-    )]
-    UnusedViews {
-        /// Views asked for.
-        views: usize,
-    },
     /// `jitter` with a mode that draws from the whole span.
     #[error(
         "sampling.jitter has no effect with sampling.mode = \"{mode}\", which draws from the whole span: remove it, or \
@@ -156,9 +149,6 @@ impl Sampling {
         };
         match self.mode {
             SamplingMode::Uniform if self.step.is_some() => Err(SamplingError::UnusedStep),
-            SamplingMode::Centered if self.views > 1 => {
-                Err(SamplingError::UnusedViews { views: self.views })
-            }
             SamplingMode::Uniform => unused_jitter("uniform"),
             SamplingMode::Dense => unused_jitter("dense"),
             SamplingMode::Centered => Ok(()),
@@ -210,7 +200,12 @@ impl Sampling {
                 };
                 self.plan_from(timeline, (range.start + start) as isize, range.clone())
             }
-            SamplingMode::Centered => self.plan_centered(timeline, span, 0),
+            SamplingMode::Centered => {
+                // Half a clip apart, around the middle.
+                let halves = 2 * view as isize + 1 - self.views as isize;
+                let shift = halves * self.extent() as isize / 4;
+                self.plan_centered(timeline, span, shift)
+            }
         };
         (0..self.views).map(plan).collect()
     }
@@ -317,6 +312,12 @@ mod tests {
         // Centred clips take [middle - t/2, middle + t/2) and repeat at both ends.
         check(&Sampling::centered(4, 1), 9, &[&[2, 3, 4, 5]]);
         check(&Sampling::centered(8, 1), 3, &[&[0, 0, 0, 0, 1, 2, 2, 2]]);
+        // Three of them lie half a clip apart around the middle.
+        check(
+            &Sampling::centered(4, 1).with_views(3),
+            9,
+            &[&[0, 1, 2, 3], &[2, 3, 4, 5], &[4, 5, 6, 7]],
+        );
     }
 
     #[test]
@@ -329,11 +330,6 @@ mod tests {
         assert_eq!(
             Sampling::dense(0, 1).validate(),
             Err(SamplingError::Zero { key: "frames" })
-        );
-        let centered = Sampling::centered(4, 1).with_views(3);
-        assert_eq!(
-            centered.validate(),
-            Err(SamplingError::UnusedViews { views: 3 })
         );
         assert_eq!(Sampling::dense(8, 2).with_views(5).validate(), Ok(()));
     }
