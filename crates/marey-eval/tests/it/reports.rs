@@ -402,7 +402,7 @@ fn what_was_judged_beside_the_items_has_its_place() {
     for present in [
         "<h2>How far to trust a score",
         "Calibration: temperature 0.600",
-        "says “uncertain” (so that 80.0 % of the validation items are answered",
+        "says “uncertain” (so that 80.0&nbsp;% of the validation items are answered",
         "<h2>What it only knows by heart",
         "<h2>Events in recordings",
         "12 recordings watched in windows of 20 s, 10 s apart",
