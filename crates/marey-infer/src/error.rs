@@ -22,6 +22,12 @@ pub enum Error {
         /// Classes of the data set.
         data: Vec<String>,
     },
+    /// The data tells events of a source that are none.
+    #[error("{problem}")]
+    Events {
+        /// Which item, what it says, and what was expected.
+        problem: String,
+    },
     /// An ensemble of nothing.
     #[error("no bundle was given")]
     NoMember,

@@ -76,7 +76,7 @@ pub fn watch(
             group: items[0].group.clone(),
             watched: whole,
             frames: inside.filter(|&frame| whole.contains(frame)).collect(),
-            truths: events_of(&items, whole),
+            truths: truths_of(&items, whole)?,
             windows: windows
                 .map(|((&span, scores), beside)| ScoredWindow {
                     span,
@@ -140,6 +140,36 @@ fn stretch_of(dataset: &Dataset, split: Split, path: &Path) -> Result<Option<Spa
         true => Ok(Some(stretch)),
         false => Err(refused()),
     }
+}
+
+/// What happened inside `whole`: the events that the data tells of the source, each of the class of the items that it touches,
+/// where it tells any; else the labelled spans.
+fn truths_of(items: &[&Item], whole: Span) -> Result<Vec<TrueEvent>, Error> {
+    let told = items.first().map(|item| item.events());
+    let told = told
+        .transpose()
+        .map_err(|problem| Error::Events { problem })?;
+    let Some(events) = told.flatten() else {
+        return Ok(events_of(items, whole));
+    };
+    let inside = events
+        .into_iter()
+        .filter_map(|event| event.intersection(whole));
+    let class_of = |event: Span| {
+        let touches = |item: &&&Item| {
+            let span = item.span.unwrap_or(whole);
+            span.intersection(event).is_some()
+        };
+        items.iter().find(touches).map(|item| item.label)
+    };
+    Ok(inside
+        .filter_map(|span| {
+            Some(TrueEvent {
+                class: class_of(span)?,
+                span,
+            })
+        })
+        .collect())
 }
 
 /// The labelled spans inside `whole`, those of one class that touch as one; an item without a span is all of it.
@@ -214,6 +244,26 @@ mod tests {
         );
         let whole = item("b", None, 1, Split::Test);
         assert_eq!(events_of(&[&whole], span(0, 9))[0].span, span(0, 9));
+    }
+
+    #[test]
+    fn events_that_the_data_tells_count_not_the_windows_that_touch_them() {
+        let told = |when, label, events: &str| {
+            let mut item = item("a", Some(when), label, Split::Test);
+            item.metadata.insert("events".into(), events.into());
+            item
+        };
+        let items = [told((0, 4), 0, "5-7"), told((4, 8), 1, "5-7")];
+        let truths = |items: &[Item]| {
+            let truths = truths_of(&items.iter().collect::<Vec<_>>(), span(0, 8));
+            truths.map(|truths| truths.iter().map(|e| (e.class, e.span)).collect::<Vec<_>>())
+        };
+        assert_eq!(truths(&items).expect("events"), [(1, span(5, 7))]);
+        assert_eq!(truths(&[told((0, 8), 0, "none")]).expect("none"), []);
+        assert!(truths(&[told((0, 8), 0, "7-5")]).is_err());
+        // Nobody said: the labelled spans.
+        let plain = [item("a", Some((0, 4)), 1, Split::Test)];
+        assert_eq!(truths(&plain).expect("spans"), [(1, span(0, 4))]);
     }
 
     #[test]
