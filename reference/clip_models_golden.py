@@ -389,7 +389,7 @@ def main(wanted: list[str]):
     short = [[1, 4, 64, 48, 3], [2, 1, 32, 40, 3]]
     networks = {
         "mc3_18": lambda: (video.mc3_18(num_classes=k), narrow, [2, 8, 32, 32, 3]),
-        "r2plus1d_18": lambda: (video.r2plus1d_18(num_classes=k), narrow, [2, 8, 32, 32, 3]),
+        "r2plus1d_18": lambda: (video.r2plus1d_18(num_classes=k), narrow, [4, 16, 48, 48, 3]),
         "slowfast_r50_4x16": lambda: (PyTorchVideo(8, 8, 5, k), wide, [2, 16, 64, 64, 3], ours_of_net),
         "slowfast_r50_8x8": lambda: (PyTorchVideo(4, 4, 7, k), wide, [2, 16, 64, 64, 3], ours_of_net),
         "slowfast_r50_thermal": lambda: (MmSlowFast(k), wide, [2, 16, 64, 64, 3]),

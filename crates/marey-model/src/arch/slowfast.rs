@@ -236,7 +236,7 @@ mod tests {
                 .reshape([1, t, 1, 1, 1])
         };
         for (t, step, expected) in [
-            (32, 8, vec![0., 8., 16., 24.]),
+            (32, 8, vec![0f32, 8., 16., 24.]),
             (16, 4, vec![0., 4., 8., 12.]),
             (9, 4, vec![0., 4., 8.]),
             (3, 8, vec![0.]),
@@ -259,9 +259,10 @@ mod tests {
         let tape = build(&Device::flex().autodiff());
         let [slow, fast] = model.feature_maps(clips());
         let fast = global_average(Tensor::<5>::from_inner(fast));
-        grad_cam::check(&model.evidence(clips(), 1), slow, |map| {
+        let speaks = grad_cam::check(&model.evidence(clips(), 1), slow, |map| {
             let features = Tensor::cat(vec![fast, global_average(map)], 1);
             tape.classify(features).narrow(1, 1, 1)
         });
+        assert!(speaks > 0.0, "something speaks for the class");
     }
 }

@@ -347,7 +347,7 @@ mod tests {
         let clips = || grad_cam::clips([2, 4, 64, 48, 3]);
         let model = build(&Device::flex());
         let tape = build(&Device::flex().autodiff());
-        grad_cam::check(
+        let speaks = grad_cam::check(
             &model.evidence(clips(), 1),
             model.feature_map(clips()),
             |map| {
@@ -355,5 +355,6 @@ mod tests {
                     .narrow(1, 1, 1)
             },
         );
+        assert!(speaks > 0.0, "something speaks for the class");
     }
 }

@@ -105,8 +105,7 @@ fn a_step_against_the_gradient_makes_the_loss_smaller() {
     for config in small() {
         let arch = name(&config);
         let device = Device::flex().autodiff();
-        let mut model = model(&config, 1, &device);
-        let mut optimizer = SgdConfig::new().init();
+        let model = model(&config, 1, &device);
         let input = clips([4, 4, 32, 32, 3], &device);
         let loss = |model: &Model| {
             let targets = Tensor::<1, Int>::from_data([0, 1, 2, 0], &device);
@@ -114,12 +113,26 @@ fn a_step_against_the_gradient_makes_the_loss_smaller() {
                 .init(&device)
                 .forward(model.forward(input.clone()), targets)
         };
-        let before = loss(&model);
-        let grads = GradientsParams::from_grads(before.backward(), &model);
-        // A short one: a deep network whose norms see four values is far from linear.
-        model = optimizer.step(1e-3, model, grads);
-        let (before, after) = (values(before)[0], values(loss(&model))[0]);
-        assert!(after < before, "{arch}: {after} after {before}");
+        // How short a step must be differs: a deep network whose norms see four values is far from linear. To first order
+        // the first step makes the loss smaller by a hundredth.
+        let tried = [1e-2, 1e-3, 1e-4].map(|share| {
+            let before = loss(&model);
+            let grads = GradientsParams::from_grads(before.backward(), &model);
+            let mut gradients = Gradients {
+                grads: &grads,
+                values: Vec::new(),
+            };
+            model.visit(&mut gradients);
+            let square: f64 = gradients.values.iter().map(|&g| f64::from(g).powi(2)).sum();
+            let moved = SgdConfig::new()
+                .init()
+                .step(share / square, model.clone(), grads);
+            [values(before)[0], values(loss(&moved))[0]]
+        });
+        assert!(
+            tried.iter().any(|[before, after]| after < before),
+            "{arch}: {tried:?}"
+        );
     }
 }
 
@@ -146,7 +159,8 @@ fn half_precision_clips_give_f32_logits_and_gradients_near_those_of_f32() {
         let model = model(&config, 1, &device);
         let valid = model.valid();
         let shallow = [Arch::R3d18, Arch::ResNet18, Arch::EfficientNetB0];
-        let is_compared_in_training = shallow.contains(&config.arch);
+        let is_compared_in_training = shallow.contains(&config.arch)
+            && matches!(config.temporal, None | Some(Temporal::BiLstm));
         let run = |dtype: DType| {
             // The loss is scaled as `f16` needs it.
             let logits = model.forward(clips([4, 4, 64, 64, 3], &device).cast(dtype));
