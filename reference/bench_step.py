@@ -33,11 +33,17 @@ from machine import cpu_name, peak_memory_bytes, revision
 # Read by the C library when a process starts. Fresh pages would cost PyTorch 10 to 20 % of a step on a CPU.
 KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "268435456"}
 CLASSES = 4
-FRAMES = 16
-# Batch of a training step, height and width.
-SIZES = {"r3d_18": (4, 112), "efficientnet_b0": (8, 64)}
+# Batch of a training step, frames, height and width.
+SIZES = {
+    "r3d_18": (4, 16, 112),
+    "efficientnet_b0": (8, 16, 64),
+    "slowfast_r50_8x8": (2, 32, 112),
+    "x3d_m": (2, 16, 112),
+    "i3d": (2, 16, 112),
+    "resnet50": (2, 8, 112),
+}
 # What is over time, of a network for frames.
-TEMPORAL = {"efficientnet_b0": "bilstm"}
+TEMPORAL = {"efficientnet_b0": "bilstm", "resnet50": "lstm"}
 CONTIGUOUS, CHANNELS_LAST, FROZEN, COMPILED, ONNX = (
     "contiguous", "channels last", "frozen", "compiled", "ONNX Runtime"
 )
@@ -53,10 +59,10 @@ class Work:
     goal: float
 
     def __str__(self):
-        batch, size = SIZES[self.arch]
+        batch, frames, size = SIZES[self.arch]
         what = f"training step, batch {batch}" if self.kind == "step" else "inference, one clip"
         temporal = f" + {TEMPORAL[self.arch]}" if self.arch in TEMPORAL else ""
-        return f"{self.arch}{temporal}, {what}, {FRAMES}x{size}x{size}, {self.precision}"
+        return f"{self.arch}{temporal}, {what}, {frames}x{size}x{size}, {self.precision}"
 
 
 WORKS = [
@@ -66,6 +72,11 @@ WORKS = [
     Work("efficientnet_b0", "step", "bf16", 1.5),
     Work("r3d_18", "inference", "f32", 1.2),
     Work("efficientnet_b0", "inference", "f32", 1.2),
+    *(
+        Work(arch, kind, precision, {"x3d_m": 3.0}.get(arch, 1.0 if precision == "f32" else 1.2))
+        for arch in ("slowfast_r50_8x8", "x3d_m", "i3d", "resnet50")
+        for kind, precision in (("step", "f32"), ("step", "bf16"), ("inference", "f32"))
+    ),
 ]
 ONNX_GOAL = 1.0
 
@@ -76,20 +87,36 @@ ONNX_GOAL = 1.0
 def layout_of(torch, arch, form):
     if form not in (CHANNELS_LAST, COMPILED):
         return torch.contiguous_format
-    return torch.channels_last_3d if arch == "r3d_18" else torch.channels_last
+    return torch.channels_last if arch in TEMPORAL else torch.channels_last_3d
+
+
+def network(arch):
+    """The peer's network; pytorchvideo's and those of `clip_models_golden.py` want the packages of requirements.txt."""
+    if arch == "resnet50":
+        from model_golden import FrameNet
+
+        return FrameNet(arch, TEMPORAL[arch], CLASSES)
+    if arch in ("slowfast_r50_8x8", "x3d_m", "i3d"):
+        import clip_models_golden as clip_models
+
+        return {
+            "slowfast_r50_8x8": lambda: clip_models.PyTorchVideo(4, 4, 7, CLASSES),
+            "x3d_m": lambda: clip_models.X3d(CLASSES),
+            "i3d": lambda: clip_models.I3d(CLASSES),
+        }[arch]()
+    from train import KEYS, build_model
+
+    return build_model({**KEYS["model"], "arch": arch, "temporal": TEMPORAL.get(arch)}, CLASSES)
 
 
 def model_and_clips(torch, task, batch):
-    from train import KEYS, build_model
-
     torch.manual_seed(0)
     torch.set_num_threads(task["threads"])
     device = torch.device(task["device"])
-    config = {**KEYS["model"], "arch": task["arch"], "temporal": TEMPORAL.get(task["arch"])}
-    model = build_model(config, CLASSES).to(device)
+    model = network(task["arch"]).to(device)
     model = model.to(memory_format=layout_of(torch, task["arch"], task["form"]))
-    size = SIZES[task["arch"]][1]
-    clips = torch.randn(batch, 3, FRAMES, size, size, device=device)
+    _, frames, size = SIZES[task["arch"]]
+    clips = torch.randn(batch, 3, frames, size, size, device=device)
     if task["form"] in (CHANNELS_LAST, COMPILED):
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
     return model, clips
@@ -182,9 +209,9 @@ def run_pytorch(work, form, args, env=KEEP_PAGES):
 
 
 def run_marey(work, args):
-    batch, size = SIZES[work.arch]
+    batch, frames, size = SIZES[work.arch]
     steps, clips = (args.steps, 0) if work.kind == "step" else (0, args.clips)
-    command = [args.marey, "bench", "model", work.arch, "--batch", batch, "--frames", FRAMES, "--size", size]
+    command = [args.marey, "bench", "model", work.arch, "--batch", batch, "--frames", frames, "--size", size]
     command += ["--temporal", TEMPORAL[work.arch]] if work.arch in TEMPORAL else []
     command += ["--classes", CLASSES, "--precision", work.precision, "--steps", steps, "--clips", clips]
     warm_up = 1 if args.device == "cpu" else 6

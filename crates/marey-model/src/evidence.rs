@@ -38,11 +38,9 @@ pub(crate) fn behind_mean(map: Tensor<5>, gradient: Tensor<2>) -> Evidence {
 /// # Shapes
 /// - `places`: `[b, t, h, w]`
 pub(crate) fn summed_over_time(places: Tensor<4>) -> Evidence {
-    let [b, t, h, w] = places.dims();
-    let over_time = places.clone().reshape([b, t, h * w]).sum_dim(2);
     Evidence {
+        over_time: sum_of_frames(&places),
         places,
-        over_time: over_time.reshape([b, t]),
     }
 }
 
