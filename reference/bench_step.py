@@ -19,6 +19,7 @@ On a GPU: `--device cuda`. There ONNX Runtime and memory are left out.
 import argparse
 import json
 import os
+import re
 import shlex
 import statistics
 import subprocess
@@ -336,7 +337,7 @@ def main():
     if sys.argv[1:2] == ["--child"]:
         return child(json.loads(sys.argv[2]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="only works with this in their name, for example `bf16` or `step`")
+    parser.add_argument("--only", default="", help="only works whose name this regular expression finds, for example `bf16` or `x3d|i3d`")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="training steps of a round")
     parser.add_argument("--clips", type=int, default=10, help="clips of a round, in inference")
@@ -346,7 +347,7 @@ def main():
     parser.add_argument("--skip-marey", action="store_true", help="time the peers alone")
     parser.add_argument("--out", type=Path, help="also write the report there")
     args = parser.parse_args()
-    works = [work for work in WORKS if args.only in str(work)]
+    works = [work for work in WORKS if re.search(args.only, str(work))]
     if not works:
         raise SystemExit(f"--only {args.only}: expected a part of one of\n" + "\n".join(map(str, WORKS)))
     results = measure(works, args)

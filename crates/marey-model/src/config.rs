@@ -14,6 +14,7 @@ use crate::{
         R3dConfig, SegmentNetConfig, SlowFastConfig, SlowOnlyConfig, Temporal, TwoStreamConfig,
         X3dConfig,
     },
+    boxed::Boxed,
     heads::Heads,
     layer::{Init, multiply_adds},
     model::Net,
@@ -259,7 +260,10 @@ impl ModelConfig {
                 let mut config = $config;
                 config.width = width;
                 config.dropout = self.dropout.unwrap_or(config.dropout);
-                (Net::$net(config.init(init, device)), config.dropout)
+                (
+                    Net::$net(Boxed::new(config.init(init, device))),
+                    config.dropout,
+                )
             }};
         }
         let (net, dropout) = match self.arch {
@@ -270,7 +274,10 @@ impl ModelConfig {
                     dropout: self.dropout.unwrap_or(published.dropout),
                     ..published
                 };
-                (Net::R3d(config.init(init, device)), config.dropout)
+                (
+                    Net::R3d(Boxed::new(config.init(init, device))),
+                    config.dropout,
+                )
             }
             Arch::Tsn | Arch::Tsm => {
                 let mut config = match self.arch {
@@ -279,7 +286,10 @@ impl ModelConfig {
                 };
                 config.backbone.width = width;
                 config.dropout = self.dropout.unwrap_or(config.dropout);
-                (Net::SegmentNet(config.init(init, device)), config.dropout)
+                (
+                    Net::SegmentNet(Boxed::new(config.init(init, device))),
+                    config.dropout,
+                )
             }
             Arch::TwoStream => {
                 let published = TwoStreamConfig::new(num_classes);
@@ -288,7 +298,10 @@ impl ModelConfig {
                     dropout: self.dropout.unwrap_or(published.dropout),
                     ..published
                 };
-                (Net::TwoStream(config.init(init, device)), config.dropout)
+                (
+                    Net::TwoStream(Boxed::new(config.init(init, device))),
+                    config.dropout,
+                )
             }
             Arch::ResNet18
             | Arch::ResNet34
@@ -302,7 +315,10 @@ impl ModelConfig {
                 let backbone = self.arch.frame_backbone();
                 let backbone = backbone.expect("these are networks for frames");
                 let config = self.frame_net(num_classes, backbone);
-                (Net::FrameNet(config.init(init, device)), config.dropout)
+                (
+                    Net::FrameNet(Boxed::new(config.init(init, device))),
+                    config.dropout,
+                )
             }
             Arch::Mc3_18 => published!(R3d, R3dConfig::mc3_18(num_classes)),
             Arch::R2plus1d18 => published!(R3d, R3dConfig::r2plus1d_18(num_classes)),

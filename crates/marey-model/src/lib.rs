@@ -33,6 +33,8 @@ mod config;
 
 mod heads;
 
+mod boxed;
+
 mod model;
 
 mod logits;

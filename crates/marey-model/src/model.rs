@@ -12,6 +12,7 @@ use crate::{
         C3d, FrameNet, I3d, MobileNet3d, Network, R3d, SegmentNet, SlowFast, SlowOnly, TwoStream,
         X3d,
     },
+    boxed::Boxed,
     heads::Heads,
     weights,
 };
@@ -38,21 +39,17 @@ pub struct Output {
 
 /// The architectures. Adding one breaks the build wherever it must be handled.
 #[derive(Module, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one model, not many in a row"
-)]
 pub(crate) enum Net {
-    R3d(R3d),
-    FrameNet(FrameNet),
-    SegmentNet(SegmentNet),
-    TwoStream(TwoStream),
-    SlowFast(SlowFast),
-    SlowOnly(SlowOnly),
-    X3d(X3d),
-    I3d(I3d),
-    C3d(C3d),
-    MobileNet3d(MobileNet3d),
+    R3d(Boxed<R3d>),
+    FrameNet(Boxed<FrameNet>),
+    SegmentNet(Boxed<SegmentNet>),
+    TwoStream(Boxed<TwoStream>),
+    SlowFast(Boxed<SlowFast>),
+    SlowOnly(Boxed<SlowOnly>),
+    X3d(Boxed<X3d>),
+    I3d(Boxed<I3d>),
+    C3d(Boxed<C3d>),
+    MobileNet3d(Boxed<MobileNet3d>),
 }
 
 impl Net {
@@ -62,16 +59,16 @@ impl Net {
 
     fn network(&self) -> &dyn Network {
         match self {
-            Self::R3d(net) => net,
-            Self::FrameNet(net) => net,
-            Self::SegmentNet(net) => net,
-            Self::TwoStream(net) => net,
-            Self::SlowFast(net) => net,
-            Self::SlowOnly(net) => net,
-            Self::X3d(net) => net,
-            Self::I3d(net) => net,
-            Self::C3d(net) => net,
-            Self::MobileNet3d(net) => net,
+            Self::R3d(net) => &**net,
+            Self::FrameNet(net) => &**net,
+            Self::SegmentNet(net) => &**net,
+            Self::TwoStream(net) => &**net,
+            Self::SlowFast(net) => &**net,
+            Self::SlowOnly(net) => &**net,
+            Self::X3d(net) => &**net,
+            Self::I3d(net) => &**net,
+            Self::C3d(net) => &**net,
+            Self::MobileNet3d(net) => &**net,
         }
     }
 }
@@ -197,5 +194,17 @@ impl Model {
     /// First part of the names of the classifier's parameters.
     pub(crate) fn head(&self) -> &'static str {
         self.net.network().head()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_small_to_move() {
+        // Burn moves modules by value, several times deep; a test's thread has 2 MiB of stack.
+        let size = size_of::<Model>();
+        assert!(size < 4096, "{size} bytes");
     }
 }

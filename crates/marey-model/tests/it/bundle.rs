@@ -182,7 +182,7 @@ fn bundles_that_cannot_be_trusted_are_refused() {
         &[
             "card.toml",
             "format version 7",
-            "reads version 1",
+            "reads version 2",
             "update this program",
         ],
     );
@@ -260,7 +260,7 @@ fn an_ensemble_is_bundles_in_a_folder_and_refused_where_it_cannot_be_one() {
     for (from, to, part) in [
         ("format_version = 1", "format_version = 9", "version 9"),
         ("\"2-demo\"", "\"../2-demo\"", "names of two folders"),
-        ("\"2-demo\"", "", "names of two folders"),
+        ("\n    \"2-demo\",", "", "names of two folders"),
         (
             "format_version = 1",
             "format_version = 1\nfuture = 1",
