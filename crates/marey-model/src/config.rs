@@ -287,7 +287,7 @@ impl ModelConfig {
                 config.backbone.width = width;
                 config.dropout = self.dropout.unwrap_or(config.dropout);
                 (
-                    Net::SegmentNet(Boxed::new(config.init(init, device))),
+                    Net::Segments(Boxed::new(config.init(init, device))),
                     config.dropout,
                 )
             }
@@ -316,7 +316,7 @@ impl ModelConfig {
                 let backbone = backbone.expect("these are networks for frames");
                 let config = self.frame_net(num_classes, backbone);
                 (
-                    Net::FrameNet(Boxed::new(config.init(init, device))),
+                    Net::Frames(Boxed::new(config.init(init, device))),
                     config.dropout,
                 )
             }

@@ -41,8 +41,8 @@ pub struct Output {
 #[derive(Module, Debug)]
 pub(crate) enum Net {
     R3d(Boxed<R3d>),
-    FrameNet(Boxed<FrameNet>),
-    SegmentNet(Boxed<SegmentNet>),
+    Frames(Boxed<FrameNet>),
+    Segments(Boxed<SegmentNet>),
     TwoStream(Boxed<TwoStream>),
     SlowFast(Boxed<SlowFast>),
     SlowOnly(Boxed<SlowOnly>),
@@ -60,8 +60,8 @@ impl Net {
     fn network(&self) -> &dyn Network {
         match self {
             Self::R3d(net) => &**net,
-            Self::FrameNet(net) => &**net,
-            Self::SegmentNet(net) => &**net,
+            Self::Frames(net) => &**net,
+            Self::Segments(net) => &**net,
             Self::TwoStream(net) => &**net,
             Self::SlowFast(net) => &**net,
             Self::SlowOnly(net) => &**net,
