@@ -113,7 +113,7 @@ fn short(hash: blake3::Hash) -> String {
 /// When the ledger cannot be read, or a line of it is no entry.
 pub fn read_ledger(data: &Path) -> Result<Vec<TestUse>, Error> {
     let path = ledger_path(data);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_whole(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(&path, "read the ledger", error)),
@@ -151,6 +151,15 @@ pub fn record_test_use(data: &Path, entry: &TestUse) -> Result<TestUses, Error> 
     let path = ledger_path(data);
     append(&path, entry).map_err(|error| Error::io(&path, "write the ledger", error))?;
     Ok(count_uses(&read_ledger(data)?, &entry.test))
+}
+
+/// The text of the ledger, read while nobody writes: a line that is being written is half a line.
+fn read_whole(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    file.lock_shared()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn append(path: &Path, entry: &TestUse) -> io::Result<()> {
