@@ -7,12 +7,12 @@ use marey::{
         Calibration, LabelledLogits, Scored, Validation, choose_confidence, choose_coverage,
         confidences,
     },
-    infer::{Judged, Look, Predictor, judge},
+    infer::{Judged, Look, Predictor},
     model::{Answering, EnsembleCard, Fitted, Rejection, Task},
     train::{CalibrationMethod, EvalConfig, Recipe, RejectionRule},
 };
 
-use crate::{output, progress::Bar, recognise::Prepared};
+use crate::{judge::judge_with_bar, output, recognise::Prepared};
 
 /// How the bundle of `predictor` is to answer by `[eval]` of `recipe`; what must be fitted is fitted on the validation split
 /// of `data`. Views are those that the bundle has.
@@ -69,17 +69,9 @@ fn judged_on_validation(
     label: &str,
 ) -> Result<Judged> {
     ensure_validation(key, data)?;
-    let mut bar = Bar::new("clips");
-    let prefix = format!("{label}fitting on validation");
     let task = data.task(recipe, Split::Validation);
-    Ok(judge(
-        predictor,
-        &task,
-        Look::AllViews,
-        &mut |done, total| {
-            bar.show(&prefix, done, total, "");
-        },
-    )?)
+    let prefix = format!("{label}fitting on validation");
+    judge_with_bar(predictor, &task, Look::AllViews, &prefix)
 }
 
 /// Refuses data without a validation split, where `[eval]` says that something is fitted on it.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use marey::{
     data::Split,
     eval::Report,
-    infer::{Look, Predictor, judge},
+    infer::{Look, Predictor},
     model::{EnsembleCard, files::write_whole},
     train::{Recipe, Select},
 };
@@ -18,10 +18,9 @@ use marey::{
 use crate::{
     Outcome,
     device::{Chosen, DeviceArg},
-    judge::{Evaluated, add_clips, judge_one_clip, judge_train, report_of},
+    judge::{Evaluated, add_clips, judge_one_clip, judge_train, judge_with_bar, report_of},
     ledger::note_test_use,
     output,
-    progress::Bar,
     recognise::{judged_split, load},
     recordings,
 };
@@ -164,11 +163,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         "the {} split holds no item",
         split.name()
     );
-    let mut bar = Bar::new("clips");
-    let judged = judge(&predictor, &task, Look::AllViews, &mut |done, total| {
-        bar.show("judging", done, total, "")
-    })?;
-    drop(bar);
+    let judged = judge_with_bar(&predictor, &task, Look::AllViews, "judging")?;
     let one_clip = judge_one_clip(&recipe, &data, &predictor, split, "")?;
     let on_train = judge_train(&recipe, &data, &predictor, split, "")?;
     let evaluated = Evaluated {

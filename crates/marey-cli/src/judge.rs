@@ -10,7 +10,7 @@ use marey::{
         Report, Scored, Severity, Skipped, SplitCounts, SplitItems, TwoHeads, classify, compare,
         generalisation_gap, judge_answers, judge_calibration, judge_two_heads,
     },
-    infer::{Judged, Look, Predictor, film, judge},
+    infer::{Judged, Look, Predictor, Task, film, judge},
     train::{Precision, Recipe, Run},
 };
 
@@ -260,6 +260,19 @@ fn add_trust(report: &mut Report, evaluated: &Evaluated<'_>, train_counts: &[usi
     Ok(())
 }
 
+/// [`judge`] with a bar of its progress, which begins with `prefix`.
+pub(crate) fn judge_with_bar(
+    predictor: &Predictor,
+    task: &Task,
+    look: Look,
+    prefix: &str,
+) -> Result<Judged> {
+    let mut bar = Bar::new("clips");
+    Ok(judge(predictor, task, look, &mut |done, total| {
+        bar.show(prefix, done, total, "");
+    })?)
+}
+
 /// The training split through the bundle, where the recipe asks for the gap and `split` is another.
 pub(crate) fn judge_train(
     recipe: &Recipe,
@@ -271,13 +284,9 @@ pub(crate) fn judge_train(
     if !recipe.eval.gap || split == Split::Train {
         return Ok(None);
     }
-    let mut bar = Bar::new("clips");
-    let prefix = format!("{label}judging on train");
     let task = data.task(recipe, Split::Train);
-    let judged = judge(predictor, &task, Look::AllViews, &mut |done, total| {
-        bar.show(&prefix, done, total, "");
-    })?;
-    Ok(Some(judged))
+    let prefix = format!("{label}judging on train");
+    judge_with_bar(predictor, &task, Look::AllViews, &prefix).map(Some)
 }
 
 /// What must be known about the data and the bundles, the gravest first.
@@ -293,14 +302,11 @@ fn findings(evaluated: &Evaluated<'_>) -> Vec<Finding> {
     let is_silent = evaluated.run.is_some()
         && config.accuracy.is_some()
         && evaluated.predictor.answer().rejection.is_none();
-    let of_threshold = is_silent.then(|| Finding {
-        severity: Severity::Warning,
-        sentence: format!(
+    let of_threshold = is_silent.then(|| {
+        warning(format!(
             "{}, so the bundle has no threshold and answers always",
             unreachable_accuracy(config)
-        ),
-        items: Vec::new(),
-        command: None,
+        ))
     });
     let of_data = evaluated.data.findings.iter().map(finding);
     of_bundles
@@ -325,13 +331,9 @@ pub(crate) fn judge_one_clip(
     if looks_once {
         return Ok(None);
     }
-    let mut bar = Bar::new("clips");
-    let prefix = format!("{label}judging one clip of each item");
     let task = data.task(recipe, split);
-    let judged = judge(predictor, &task, Look::OneClip, &mut |done, total| {
-        bar.show(&prefix, done, total, "");
-    })?;
-    Ok(Some(judged))
+    let prefix = format!("{label}judging one clip of each item");
+    judge_with_bar(predictor, &task, Look::OneClip, &prefix).map(Some)
 }
 
 /// A finding of the audit, as the report shows it.

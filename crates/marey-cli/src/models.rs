@@ -50,11 +50,14 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         output::json(&rows)?;
         return Ok(Outcome::Done);
     }
-    output::line("model.arch          parameters   GFLOPs  input       paper")?;
+    output::line(format!(
+        "{:<20} {:>11} {:>8}  {:<10}  paper",
+        "model.arch", "parameters", "GFLOPs", "input"
+    ))?;
     for row in rows {
         let Input { frames, size } = row.input;
         output::line(format!(
-            "{:<18} {:>9.2} M {:>8.2}  {:<10}  {}",
+            "{:<20} {:>9.2} M {:>8.2}  {:<10}  {}",
             row.arch,
             row.parameters as f64 / 1e6,
             row.multiply_adds as f64 / 1e9,

@@ -15,7 +15,7 @@ use marey::{
         PackedStore, SamplerConfig, Severity, Split, SplitBy, Unreadable,
     },
     eval::{Report, Scored, compare},
-    infer::{Judged, Look, Predictor, Task, judge},
+    infer::{Judged, Look, Predictor, Task},
     media::OpenOptions,
     model::{Bundle, Card, DataSummary, HeadClasses, Provenance, files::write_whole, utc},
     train::{
@@ -29,11 +29,13 @@ use crate::{
     device::Chosen,
     eval::print_recordings,
     interrupt,
-    judge::{Evaluated, add_clips, bootstrap, judge_one_clip, judge_train, report_of},
+    judge::{
+        Evaluated, add_clips, bootstrap, judge_one_clip, judge_train, judge_with_bar, report_of,
+    },
     ledger::note_test_use,
     machine::readable_secs,
     output,
-    progress::{Bar, RunProgress},
+    progress::RunProgress,
     recordings,
 };
 
@@ -47,6 +49,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// The same frames and findings for a part of the data, or the data divided otherwise.
+    pub(crate) fn with_dataset(&self, dataset: Dataset) -> Self {
+        Self {
+            dataset: Arc::new(dataset),
+            frames: self.frames.clone(),
+            findings: self.findings.clone(),
+        }
+    }
+
     /// The items of `split`, to be judged.
     pub(crate) fn task(&self, recipe: &Recipe, split: Split) -> Task {
         Task {
@@ -275,17 +286,9 @@ impl Job<'_> {
     }
 
     fn judge(&self, predictor: &Predictor, split: Split) -> Result<Judged> {
-        let mut bar = Bar::new("clips");
+        let task = self.data.task(self.recipe, split);
         let prefix = format!("{}judging on {}", self.label, split.name());
-        let judged = judge(
-            predictor,
-            &self.data.task(self.recipe, split),
-            Look::AllViews,
-            &mut |done, total| {
-                bar.show(&prefix, done, total, "");
-            },
-        )?;
-        Ok(judged)
+        judge_with_bar(predictor, &task, Look::AllViews, &prefix)
     }
 
     /// The run's bundle at work, with calibration and threshold where the recipe asks for them.

@@ -51,11 +51,6 @@ impl Dataset {
         }
         let names: BTreeSet<&str> = values.iter().copied().collect();
         let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let position = |value: &&str| {
-            let found = names.iter().position(|name| name == value);
-            found.expect("the names are those of the values")
-        };
-        let labels = values.iter().map(position).collect();
         let source = self
             .items
             .first()
@@ -63,10 +58,14 @@ impl Dataset {
         let classes = ClassList::new(names).map_err(|error| {
             Error::config(source, "task.heads", format!("column `{name}`: {error}"))
         })?;
+        let position = |value: &&str| {
+            let found = classes.index(value);
+            found.expect("the names are those of the values")
+        };
         Ok(LabelColumn {
             name: name.to_owned(),
+            labels: values.iter().map(position).collect(),
             classes,
-            labels,
         })
     }
 }

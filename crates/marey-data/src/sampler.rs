@@ -164,7 +164,8 @@ impl SamplerConfig {
 const DEFAULT_BETA: f64 = 0.999;
 
 impl WeightBy {
-    fn weight(self, count: usize, beta: f64) -> f64 {
+    /// The weight of an item of a class with `count` items, at least 1; `beta`, 0 to 1, serves `Effective`.
+    pub fn weight(self, count: usize, beta: f64) -> f64 {
         let count = count as f64;
         match self {
             Self::Inv => 1.0 / count,
@@ -175,11 +176,10 @@ impl WeightBy {
 }
 
 fn boosted(dataset: &Dataset, indices: &[usize], class: &str, share: f64) -> Result<Kind, String> {
-    let names = dataset.classes.names();
-    let Some(label) = names.iter().position(|name| name == class) else {
+    let Some(label) = dataset.classes.index(class) else {
         return Err(format!(
             "train.sampler.class = \"{class}\" is no class of the data, which has {}",
-            names.join(", ")
+            dataset.classes.names().join(", ")
         ));
     };
     let (boosted, others): (Vec<usize>, Vec<usize>) = indices

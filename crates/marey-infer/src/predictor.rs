@@ -227,12 +227,13 @@ impl Predictor {
     ) -> Result<Prediction, Error> {
         let scanned = self.scan(path, windowing, None, options)?;
         let mean = mean_of(&scanned.scores);
-        let best = self.guesses(&mean, top);
+        let best = guesses(self.classes(), &mean, top);
+        let beside = Beside::mean(&scanned.beside);
         let window = |((span, scores), beside): ((&Span, &Vec<f32>), &Beside)| WindowPrediction {
             start_sec: span.start().as_secs(),
             end_sec: span.end().as_secs(),
             is_uncertain: self.answer.is_uncertain(scores),
-            top: self.guesses(scores, top),
+            top: guesses(self.classes(), scores, top),
             anomaly: self.anomaly(beside),
         };
         let windows = match windowing {
@@ -249,8 +250,8 @@ impl Predictor {
             confidence: best[0].score,
             is_uncertain: self.answer.is_uncertain(&mean),
             top: best,
-            anomaly: self.anomaly(&Beside::mean(&scanned.beside)),
-            labels: self.labels(&Beside::mean(&scanned.beside)),
+            anomaly: self.anomaly(&beside),
+            labels: self.labels(&beside),
             backend: scanned.backend,
             windows,
         })
@@ -392,33 +393,24 @@ impl Predictor {
 
     fn labels(&self, beside: &Beside) -> Vec<LabelGuess> {
         let heads = self.card().heads.iter().zip(&beside.heads);
-        let label = |(head, scores): (&HeadClasses, &Vec<f32>)| {
-            // The first of equals, as for the classes.
-            let best = (0..scores.len())
-                .rev()
-                .max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-            let best = best.expect("a head has classes");
-            LabelGuess {
-                column: head.column.clone(),
-                guess: Guess {
-                    class: head.classes.name(best).to_owned(),
-                    score: scores[best],
-                },
-            }
+        let label = |(head, scores): (&HeadClasses, &Vec<f32>)| LabelGuess {
+            column: head.column.clone(),
+            guess: guesses(&head.classes, scores, 1).remove(0),
         };
         heads.map(label).collect()
     }
+}
 
-    fn guesses(&self, scores: &[f32], top: usize) -> Vec<Guess> {
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        // Stable: of equal scores the earlier class comes first, as in evaluation.
-        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-        let guess = |&idx: &usize| Guess {
-            class: self.classes().name(idx).to_owned(),
-            score: scores[idx],
-        };
-        order.iter().take(top.max(1)).map(guess).collect()
-    }
+/// The best `top` of `classes`, one at least, best first.
+fn guesses(classes: &ClassList, scores: &[f32], top: usize) -> Vec<Guess> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    // Stable: of equal scores the earlier class comes first, as in evaluation.
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let guess = |&idx: &usize| Guess {
+        class: classes.name(idx).to_owned(),
+        score: scores[idx],
+    };
+    order.iter().take(top.max(1)).map(guess).collect()
 }
 
 /// The mean of window scores, class by class. There is one window at least.

@@ -254,55 +254,33 @@ impl ModelConfig {
         self.validate()?;
         let num_classes = outputs.num_classes;
         let width = self.width.unwrap_or(1.0);
+        macro_rules! net {
+            ($net:ident, $config:expr) => {{
+                let config = $config;
+                let net = config.init(init, device);
+                (Net::$net(Boxed::new(net)), config.dropout)
+            }};
+        }
         // The published network, with the width and the dropout that were asked for.
         macro_rules! published {
             ($net:ident, $config:expr) => {{
                 let mut config = $config;
                 config.width = width;
                 config.dropout = self.dropout.unwrap_or(config.dropout);
-                (
-                    Net::$net(Boxed::new(config.init(init, device))),
-                    config.dropout,
-                )
+                net!($net, config)
             }};
         }
         let (net, dropout) = match self.arch {
-            Arch::R3d18 => {
-                let published = R3dConfig::r3d_18(num_classes);
-                let config = R3dConfig {
-                    width,
-                    dropout: self.dropout.unwrap_or(published.dropout),
-                    ..published
-                };
-                (
-                    Net::R3d(Boxed::new(config.init(init, device))),
-                    config.dropout,
-                )
-            }
-            Arch::Tsn | Arch::Tsm => {
-                let mut config = match self.arch {
-                    Arch::Tsn => SegmentNetConfig::tsn(num_classes),
-                    _ => SegmentNetConfig::tsm(num_classes),
-                };
-                config.backbone.width = width;
-                config.dropout = self.dropout.unwrap_or(config.dropout);
-                (
-                    Net::Segments(Boxed::new(config.init(init, device))),
-                    config.dropout,
-                )
-            }
-            Arch::TwoStream => {
-                let published = TwoStreamConfig::new(num_classes);
-                let config = TwoStreamConfig {
-                    width,
-                    dropout: self.dropout.unwrap_or(published.dropout),
-                    ..published
-                };
-                (
-                    Net::TwoStream(Boxed::new(config.init(init, device))),
-                    config.dropout,
-                )
-            }
+            Arch::R3d18 => published!(R3d, R3dConfig::r3d_18(num_classes)),
+            Arch::Tsn => net!(
+                Segments,
+                self.segment_net(SegmentNetConfig::tsn(num_classes))
+            ),
+            Arch::Tsm => net!(
+                Segments,
+                self.segment_net(SegmentNetConfig::tsm(num_classes))
+            ),
+            Arch::TwoStream => published!(TwoStream, TwoStreamConfig::new(num_classes)),
             Arch::ResNet18
             | Arch::ResNet34
             | Arch::ResNet50
@@ -314,11 +292,7 @@ impl ModelConfig {
             | Arch::EfficientNetB4 => {
                 let backbone = self.arch.frame_backbone();
                 let backbone = backbone.expect("these are networks for frames");
-                let config = self.frame_net(num_classes, backbone);
-                (
-                    Net::Frames(Boxed::new(config.init(init, device))),
-                    config.dropout,
-                )
+                net!(Frames, self.frame_net(num_classes, backbone))
             }
             Arch::Mc3_18 => published!(R3d, R3dConfig::mc3_18(num_classes)),
             Arch::R2plus1d18 => published!(R3d, R3dConfig::r2plus1d_18(num_classes)),
@@ -343,6 +317,12 @@ impl ModelConfig {
         };
         let heads = Heads::new(outputs, net.num_features(), dropout, init, device);
         Ok(Model::new(self.arch, net, heads))
+    }
+
+    fn segment_net(&self, mut config: SegmentNetConfig) -> SegmentNetConfig {
+        config.backbone.width = self.width.unwrap_or(1.0);
+        config.dropout = self.dropout.unwrap_or(config.dropout);
+        config
     }
 
     fn frame_net(&self, num_classes: usize, mut backbone: BackboneConfig) -> FrameNetConfig {

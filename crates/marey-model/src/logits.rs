@@ -82,6 +82,17 @@ impl Model {
         rows(in_pool(|| self.forward(clips)))
     }
 
+    /// Scores after softmax, read back from the device: for each clip one a class.
+    ///
+    /// # Shapes
+    /// - `clips`: `[b, t, h, w, 3]`
+    ///
+    /// # Panics
+    /// As [`Model::forward`], and if the device cannot give back its results.
+    pub fn scores(&self, clips: Tensor<5>) -> Vec<Vec<f32>> {
+        rows(in_pool(|| softmax(self.forward(clips), 1)))
+    }
+
     /// Everything that the model says of each clip, read back from the device.
     ///
     /// # Shapes

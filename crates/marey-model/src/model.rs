@@ -1,10 +1,6 @@
 //! Every model the toolkit can build, chosen at run time.
 
-use burn::{
-    module::Module,
-    tensor::{Tensor, activation::softmax},
-};
-use marey_kernel::in_pool;
+use burn::{module::Module, tensor::Tensor};
 
 use crate::{
     AnomalyOutput, Arch, Evidence,
@@ -116,27 +112,6 @@ impl Model {
     /// 3.3). Without that head it does nothing.
     pub fn set_center(&self, center: Tensor<1>) {
         self.heads.set_center(center);
-    }
-
-    /// Scores after softmax, read back from the device: for each clip one a class.
-    ///
-    /// # Shapes
-    /// - `clips`: `[b, t, h, w, 3]`
-    ///
-    /// # Panics
-    /// As [`Model::forward`], and if the device cannot give back its results.
-    pub fn scores(&self, clips: Tensor<5>) -> Vec<Vec<f32>> {
-        let scores = in_pool(|| softmax(self.forward(clips), 1));
-        let num_classes = scores.dims()[1];
-        let values = scores
-            .into_data()
-            .convert::<f32>()
-            .try_into_vec::<f32>()
-            .expect("converted to f32");
-        values
-            .chunks_exact(num_classes)
-            .map(<[f32]>::to_vec)
-            .collect()
     }
 
     /// What the classifier sees.

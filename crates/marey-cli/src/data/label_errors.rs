@@ -1,6 +1,6 @@
 //! `marey data label-errors`: items whose label looks wrong to models that never saw them.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Instant};
+use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use marey::{
@@ -18,7 +18,7 @@ use crate::{
     device::DeviceArg,
     judge::bootstrap,
     output,
-    recognise::{Job, Prepared, load_to_train},
+    recognise::{Job, load_to_train},
 };
 
 /// Candidates printed; the CSV has all.
@@ -69,11 +69,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         recipe.name = format!("{}-fold-{number}", recipe.name);
         let run = Run::create(&args.runs, &recipe)?;
         output::note(format!("run {}", run.dir().display()));
-        let data = Prepared {
-            dataset: Arc::new(dataset),
-            frames: data.frames.clone(),
-            findings: data.findings.clone(),
-        };
+        let data = data.with_dataset(dataset);
         let job = Job {
             recipe: &recipe,
             data: &data,

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
@@ -22,7 +21,7 @@ use crate::{
     judge::{Evaluated, report_of},
     ledger::note_test_use,
     output,
-    recognise::{Job, OnSplit, Prepared, load_to_train},
+    recognise::{Job, OnSplit, load_to_train},
 };
 
 /// Parts into which the training split is divided at most, whole groups with the classes in proportion.
@@ -245,11 +244,7 @@ fn trained(args: &Args) -> Result<Option<(Vec<PathBuf>, u64)>> {
         recipe.name = format!("{}-{}-items", recipe.name, part.num_items);
         let run = Run::create(&args.runs, &recipe)?;
         output::note(format!("run {}", run.dir().display()));
-        let data = Prepared {
-            dataset: Arc::new(part.dataset.clone()),
-            frames: data.frames.clone(),
-            findings: data.findings.clone(),
-        };
+        let data = data.with_dataset(part.dataset.clone());
         let started = Instant::now();
         let job = Job {
             recipe: &recipe,

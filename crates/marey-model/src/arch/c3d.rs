@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, FloatDType, Tensor, activation::relu, assert_shape},
 };
 
-use super::{Network, scaled_channels};
+use super::{Network, cls_head::ClsHead, scaled_channels};
 use crate::{
     Evidence,
     evidence::behind_mean,
@@ -73,9 +73,7 @@ impl C3dConfig {
         C3d {
             backbone,
             dropout: DropoutConfig::new(self.dropout).init(),
-            cls_head: Head {
-                fc_cls: linear([d, self.num_classes], 0.01, init),
-            },
+            cls_head: ClsHead::new([d, self.num_classes], 0.01, self.dropout, init, device),
         }
     }
 }
@@ -89,7 +87,7 @@ impl C3dConfig {
 pub struct C3d {
     backbone: Backbone,
     dropout: Dropout,
-    cls_head: Head,
+    cls_head: ClsHead,
 }
 
 #[derive(Module, Debug)]
@@ -111,11 +109,6 @@ struct Backbone {
     fc7: Linear,
 }
 
-#[derive(Module, Debug)]
-struct Head {
-    fc_cls: Linear,
-}
-
 impl Network for C3d {
     /// What the classifier sees, in `f32` whatever the type of the clips.
     fn features(&self, clips: Tensor<5>) -> Tensor<2> {
@@ -123,7 +116,7 @@ impl Network for C3d {
     }
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {
-        self.cls_head.fc_cls.forward(self.dropout.forward(features))
+        self.cls_head.forward(features)
     }
 
     /// What in clips speaks for a class: Grad-CAM of the last pooled map. Behind it are linear layers and rectifiers, so
@@ -134,7 +127,7 @@ impl Network for C3d {
         let [b, .., c] = map.dims();
         let sixth = fc6.forward(gridded(map.clone()));
         let seventh = fc7.forward(relu(sixth.clone()));
-        let weights = self.cls_head.fc_cls.weights_of(class).unsqueeze_dim::<2>(0);
+        let weights = self.cls_head.weights_of(class).unsqueeze_dim::<2>(0);
         let gradient = fc7.input_gradient(seventh.greater_elem(0.0).float() * weights);
         let gradient = fc6.input_gradient(sixth.greater_elem(0.0).float() * gradient);
         // Each place's share in the cells adds up to the same, so the mean over places is the sum over cells, over the
@@ -144,15 +137,15 @@ impl Network for C3d {
     }
 
     fn num_features(&self) -> usize {
-        self.cls_head.fc_cls.num_inputs()
+        self.cls_head.num_features()
     }
 
     fn num_classes(&self) -> usize {
-        self.cls_head.fc_cls.num_outputs()
+        self.cls_head.num_classes()
     }
 
     fn head(&self) -> &'static str {
-        "cls_head.fc_cls."
+        ClsHead::NAME
     }
 }
 

@@ -1,5 +1,7 @@
 //! The architectures, one file each, to be read from top to bottom as their papers are.
 
+mod cls_head;
+
 mod r3d;
 
 mod resnet3d;

@@ -10,15 +10,14 @@
 
 use burn::{
     module::Module,
-    nn::{Dropout, DropoutConfig},
     tensor::{Device, Tensor, assert_shape},
 };
 
-use super::{Network, ResNet, ResNetConfig, ResNetDepth};
+use super::{Network, ResNet, ResNetConfig, ResNetDepth, cls_head::ClsHead};
 use crate::{
     Evidence,
-    evidence::{places, sum_of_frames},
-    layer::{Init, Linear, LinearInit, global_average},
+    evidence::behind_mean,
+    layer::{Init, global_average},
 };
 
 /// Builds a [`SegmentNet`].
@@ -65,10 +64,7 @@ impl SegmentNetConfig {
         let sizes = [self.backbone.num_features(), self.num_classes];
         SegmentNet {
             backbone: self.backbone.init(init, device),
-            cls_head: ClsHead {
-                fc_cls: Linear::new(sizes, LinearInit::Normal(self.classifier_std), init, device),
-            },
-            dropout: DropoutConfig::new(self.dropout).init(),
+            cls_head: ClsHead::new(sizes, self.classifier_std, self.dropout, init, device),
         }
     }
 }
@@ -78,15 +74,9 @@ impl SegmentNetConfig {
 pub struct SegmentNet {
     backbone: ResNet,
     cls_head: ClsHead,
-    dropout: Dropout,
 }
 
 /// A level that only the names of the checkpoints know.
-#[derive(Module, Debug)]
-struct ClsHead {
-    fc_cls: Linear,
-}
-
 impl Network for SegmentNet {
     /// The mean of the segments' features. The mean of the classifier's answers, the paper's consensus, is its answer to
     /// this mean.
@@ -95,30 +85,26 @@ impl Network for SegmentNet {
     }
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {
-        self.cls_head.fc_cls.forward(self.dropout.forward(features))
+        self.cls_head.forward(features)
     }
 
     /// The last feature map by the classifier's weights, over the number of places of all segments, which is Grad-CAM; for
     /// all `t` frames.
     fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
-        let map = self.feature_map(clips).cast(burn::tensor::FloatDType::F32);
-        let [_, t, h, w, c] = map.dims();
-        let gradient = self.cls_head.fc_cls.weights_of(class) / (t * h * w) as f64;
-        let places = places(map, gradient.reshape([1, 1, c]));
-        let over_time = sum_of_frames(&places);
-        Evidence { places, over_time }
+        let gradient = self.cls_head.weights_of(class).unsqueeze_dim(0);
+        behind_mean(self.feature_map(clips), gradient)
     }
 
     fn num_features(&self) -> usize {
-        self.cls_head.fc_cls.num_inputs()
+        self.cls_head.num_features()
     }
 
     fn num_classes(&self) -> usize {
-        self.cls_head.fc_cls.num_outputs()
+        self.cls_head.num_classes()
     }
 
     fn head(&self) -> &'static str {
-        "cls_head.fc_cls."
+        ClsHead::NAME
     }
 }
 
@@ -194,7 +180,7 @@ mod tests {
             let logits = logits(&net, clips.clone());
             let map = net.feature_map(clips.clone());
             let [b, t, h, w, c] = map.dims();
-            let weights = net.cls_head.fc_cls.weights_of(1).reshape([1, 1, 1, 1, c]);
+            let weights = net.cls_head.weights_of(1).reshape([1, 1, 1, 1, c]);
             let spoken = (map * weights).sum_dim(4).reshape([b, t, h, w]) / (t * h * w) as f64;
             let sum = spoken.clone().reshape([b, t * h * w]).sum_dim(1);
             let off = (sum - logits.narrow(1, 1, 1))

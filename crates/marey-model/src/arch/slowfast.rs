@@ -7,19 +7,19 @@
 
 use burn::{
     module::Module,
-    nn::{Dropout, DropoutConfig},
     tensor::{Device, Tensor, assert_shape, s},
 };
 
 use super::{
     Network,
+    cls_head::ClsHead,
     resnet3d::{Lateral, LateralConfig, Pathway, PathwayConfig},
     scaled_channels,
 };
 use crate::{
     Evidence,
     evidence::behind_mean,
-    layer::{Init, Linear, LinearInit, global_average},
+    layer::{Init, global_average},
 };
 
 /// Channels of the slow pathway for one of the fast: one over the paper's beta.
@@ -119,15 +119,13 @@ impl SlowFastConfig {
                 slow_path: slow.init(init, device),
                 fast_path: fast.init(init, device),
             },
-            dropout: DropoutConfig::new(self.dropout).init(),
-            cls_head: Head {
-                fc_cls: Linear::new(
-                    [features, self.num_classes],
-                    LinearInit::Normal(0.01),
-                    init,
-                    device,
-                ),
-            },
+            cls_head: ClsHead::new(
+                [features, self.num_classes],
+                0.01,
+                self.dropout,
+                init,
+                device,
+            ),
             slow_step: self.slow_step,
             fast_step: self.slow_step / self.speed_ratio,
         }
@@ -138,8 +136,7 @@ impl SlowFastConfig {
 #[derive(Module, Debug)]
 pub struct SlowFast {
     backbone: Backbone,
-    dropout: Dropout,
-    cls_head: Head,
+    cls_head: ClsHead,
     slow_step: usize,
     fast_step: usize,
 }
@@ -148,11 +145,6 @@ pub struct SlowFast {
 struct Backbone {
     slow_path: Pathway,
     fast_path: Pathway,
-}
-
-#[derive(Module, Debug)]
-struct Head {
-    fc_cls: Linear,
 }
 
 impl Network for SlowFast {
@@ -164,7 +156,7 @@ impl Network for SlowFast {
     }
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {
-        self.cls_head.fc_cls.forward(self.dropout.forward(features))
+        self.cls_head.forward(features)
     }
 
     /// What in clips speaks for a class, by the slow pathway, which knows what the fast one found: its last map by the
@@ -173,21 +165,21 @@ impl Network for SlowFast {
     fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
         let [slow, fast] = self.feature_maps(clips);
         let ([.., from_slow], [.., from_fast]) = (slow.dims(), fast.dims());
-        let weights = self.cls_head.fc_cls.weights_of(class);
+        let weights = self.cls_head.weights_of(class);
         let of_slow = weights.narrow(0, from_fast, from_slow);
         behind_mean(slow, of_slow.unsqueeze_dim(0))
     }
 
     fn num_features(&self) -> usize {
-        self.cls_head.fc_cls.num_inputs()
+        self.cls_head.num_features()
     }
 
     fn num_classes(&self) -> usize {
-        self.cls_head.fc_cls.num_outputs()
+        self.cls_head.num_classes()
     }
 
     fn head(&self) -> &'static str {
-        "cls_head.fc_cls."
+        ClsHead::NAME
     }
 }
 

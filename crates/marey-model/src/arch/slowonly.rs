@@ -6,19 +6,19 @@
 
 use burn::{
     module::Module,
-    nn::{Dropout, DropoutConfig},
     tensor::{Device, Tensor},
 };
 
 use super::{
     Network,
+    cls_head::ClsHead,
     resnet3d::{Pathway, PathwayConfig},
     scaled_channels,
 };
 use crate::{
     Evidence,
     evidence::behind_mean,
-    layer::{Init, Linear, LinearInit, global_average},
+    layer::{Init, global_average},
 };
 
 /// Builds a [`SlowOnly`].
@@ -55,15 +55,13 @@ impl SlowOnlyConfig {
         };
         SlowOnly {
             backbone: backbone.init(init, device),
-            dropout: DropoutConfig::new(self.dropout).init(),
-            cls_head: Head {
-                fc_cls: Linear::new(
-                    [backbone.num_features(), self.num_classes],
-                    LinearInit::Normal(0.01),
-                    init,
-                    device,
-                ),
-            },
+            cls_head: ClsHead::new(
+                [backbone.num_features(), self.num_classes],
+                0.01,
+                self.dropout,
+                init,
+                device,
+            ),
         }
     }
 }
@@ -72,13 +70,7 @@ impl SlowOnlyConfig {
 #[derive(Module, Debug)]
 pub struct SlowOnly {
     backbone: Pathway,
-    dropout: Dropout,
-    cls_head: Head,
-}
-
-#[derive(Module, Debug)]
-struct Head {
-    fc_cls: Linear,
+    cls_head: ClsHead,
 }
 
 impl Network for SlowOnly {
@@ -88,30 +80,28 @@ impl Network for SlowOnly {
     }
 
     fn classify(&self, features: Tensor<2>) -> Tensor<2> {
-        self.cls_head.fc_cls.forward(self.dropout.forward(features))
+        self.cls_head.forward(features)
     }
 
     /// What in clips speaks for a class: the last map by the classifier's weights, over the number of places, which is
     /// Grad-CAM.
     fn evidence(&self, clips: Tensor<5>, class: usize) -> Evidence {
-        let gradient = self.cls_head.fc_cls.weights_of(class).unsqueeze_dim(0);
+        let gradient = self.cls_head.weights_of(class).unsqueeze_dim(0);
         behind_mean(self.backbone.forward(clips), gradient)
     }
 
     fn num_features(&self) -> usize {
-        self.cls_head.fc_cls.num_inputs()
+        self.cls_head.num_features()
     }
 
     fn num_classes(&self) -> usize {
-        self.cls_head.fc_cls.num_outputs()
+        self.cls_head.num_classes()
     }
 
     fn head(&self) -> &'static str {
-        "cls_head.fc_cls."
+        ClsHead::NAME
     }
 }
-
-impl SlowOnly {}
 
 #[cfg(test)]
 mod tests {

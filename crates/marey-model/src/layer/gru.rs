@@ -10,7 +10,11 @@ use burn::{
 };
 use marey_kernel::KeptWeights;
 
-use super::{Init, op, trace::note};
+use super::{
+    Init, op,
+    stack::{back_through, through},
+    trace::note,
+};
 
 /// Layers of a GRU each, which reads the frames from the first on.
 #[derive(Module, Debug)]
@@ -49,14 +53,8 @@ impl Gru {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let label = || format!("{} layers", self.layers.len());
         note("gru", label, self, &x, Self::forward);
-        let last = self.layers.len().saturating_sub(1);
-        self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
-            let y = layer.forward.states(x);
-            if idx < last {
-                self.dropout.forward(y)
-            } else {
-                y
-            }
+        through(&self.layers, &self.dropout, x, |layer, x| {
+            layer.forward.states(x)
         })
     }
 
@@ -66,15 +64,12 @@ impl Gru {
     /// - `x`: `[b, t, d]`, `grad`: `[b, t, n]`
     /// - output: `[b, t, d]`
     pub(crate) fn input_gradient(&self, x: Tensor<3>, grad: Tensor<3>) -> Tensor<3> {
-        let mut given = vec![x];
-        for layer in &self.layers {
-            given.push(layer.forward.states(given[given.len() - 1].clone()));
-        }
-        let layers = self.layers.iter().enumerate().rev();
-        layers.fold(grad, |grad, (idx, layer)| {
-            let (x, states) = (given[idx].clone(), given[idx + 1].clone());
-            layer.forward.input_gradient(x, states, grad)
-        })
+        back_through(
+            &self.layers,
+            [x, grad],
+            |layer, x| layer.forward.states(x),
+            |layer, [x, states, grad]| layer.forward.input_gradient(x, states, grad),
+        )
     }
 }
 

@@ -9,7 +9,11 @@ use burn::{
 };
 use marey_kernel::KeptWeights;
 
-use super::{Init, op, trace::note};
+use super::{
+    Init, op,
+    stack::{back_through, through},
+    trace::note,
+};
 
 /// In which order an LSTM reads the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +69,7 @@ impl Lstm {
         let directions = if is_both { " in both directions" } else { "" };
         let label = || format!("{} layers{directions}", self.layers.len());
         note("lstm", label, self, &x, Self::forward);
-        let last = self.layers.len().saturating_sub(1);
-        self.layers.iter().enumerate().fold(x, |x, (idx, layer)| {
-            let y = layer.states(x);
-            if idx < last {
-                self.dropout.forward(y)
-            } else {
-                y
-            }
-        })
+        through(&self.layers, &self.dropout, x, Layer::states)
     }
 
     /// The gradient of the input from that of the output, with nothing dropped.
@@ -82,15 +78,12 @@ impl Lstm {
     /// - `x`: `[b, t, d]`, `grad`: like the output
     /// - output: `[b, t, d]`
     pub(crate) fn input_gradient(&self, x: Tensor<3>, grad: Tensor<3>) -> Tensor<3> {
-        // What each layer is given, and what the last one gives.
-        let mut given = vec![x];
-        for layer in &self.layers {
-            given.push(layer.states(given[given.len() - 1].clone()));
-        }
-        let layers = self.layers.iter().enumerate().rev();
-        layers.fold(grad, |grad, (idx, layer)| {
-            layer.input_gradient(given[idx].clone(), given[idx + 1].clone(), grad)
-        })
+        back_through(
+            &self.layers,
+            [x, grad],
+            Layer::states,
+            |layer, [x, states, grad]| layer.input_gradient(x, states, grad),
+        )
     }
 }
 

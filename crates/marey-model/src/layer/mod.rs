@@ -15,6 +15,8 @@ mod pool;
 
 mod linear;
 
+mod stack;
+
 mod lstm;
 
 mod gru;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use marey_data::WeightBy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -100,15 +101,15 @@ impl ClassWeights {
         beta: f64,
     ) -> Result<Option<Vec<f32>>, String> {
         let total: usize = train_counts.iter().sum();
-        let raw: &dyn Fn(f64) -> f64 = match self {
+        let raw: &dyn Fn(usize) -> f64 = match self {
             Self::None => return Ok(None),
             Self::Table(table) => return of_table(table, classes).map(Some),
-            Self::Balanced => &|count| total as f64 / (classes.len() as f64 * count),
-            Self::Inv => &|count| 1.0 / count,
-            Self::InvSqrt => &|count: f64| count.sqrt().recip(),
-            Self::Effective => &|count| (1.0 - beta) / (1.0 - beta.powf(count)),
+            Self::Balanced => &|count| total as f64 / (classes.len() as f64 * count as f64),
+            Self::Inv => &|count| WeightBy::Inv.weight(count, beta),
+            Self::InvSqrt => &|count| WeightBy::InvSqrt.weight(count, beta),
+            Self::Effective => &|count| WeightBy::Effective.weight(count, beta),
         };
-        let of_count = |&count: &usize| if count == 0 { 0.0 } else { raw(count as f64) };
+        let of_count = |&count: &usize| if count == 0 { 0.0 } else { raw(count) };
         let weights: Vec<f64> = train_counts.iter().map(of_count).collect();
         let mean = match self {
             Self::Balanced => 1.0,

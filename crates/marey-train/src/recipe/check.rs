@@ -19,9 +19,8 @@ impl Recipe {
         let message = |message| Error::Setting { message };
         self.check_task(dataset).map_err(message)?;
         let outputs = self.outputs(dataset)?;
-        self.check_validation(&dataset.class_counts(Split::Validation))
-            .map_err(message)?;
         let counts = dataset.class_counts(Split::Validation);
+        self.check_validation(&counts).map_err(message)?;
         if counts.iter().any(|count| *count > 0) {
             let monitor = &self.train.monitor;
             monitor.check(&dataset.classes, &counts).map_err(message)?;
@@ -81,11 +80,10 @@ impl Recipe {
         let Task::Anomaly { normal, .. } = &self.task else {
             return Ok(());
         };
-        let names = dataset.classes.names();
-        let Some(position) = names.iter().position(|name| name == normal) else {
+        let Some(position) = dataset.classes.index(normal) else {
             return Err(format!(
                 "task.normal is `{normal}`, and the classes are {}: name one of them",
-                names.join(", ")
+                dataset.classes.names().join(", ")
             ));
         };
         if dataset.class_counts(Split::Train)[position] == 0 {

@@ -26,10 +26,7 @@ impl Heads {
     pub(super) fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self, Error> {
         let normal = match &recipe.task {
             Task::Classify { .. } => None,
-            Task::Anomaly { normal, .. } => {
-                let mut names = dataset.classes.names().iter();
-                names.position(|name| name == normal)
-            }
+            Task::Anomaly { normal, .. } => dataset.classes.index(normal),
         };
         Ok(Self {
             columns: recipe.label_columns(dataset)?,
