@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::simd::{MAX_LANES, Vector};
+use super::simd::Vector;
 
 /// A type that activations are stored in: `f32`, `bf16` or `f16`.
 ///
@@ -36,36 +36,14 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 
     /// # Safety
     /// As [`Element::load`], for `len` elements, at most `V::LANES`.
     #[doc(hidden)]
-    #[inline(always)]
-    unsafe fn load_part<V: Vector>(from: *const Self, len: usize) -> V {
-        // SAFETY: only `len` elements are read; a vector has at most `MAX_LANES`.
-        unsafe {
-            if len == V::LANES {
-                return Self::load(from);
-            }
-            let mut lanes = [Self::default(); MAX_LANES];
-            lanes.as_mut_ptr().copy_from_nonoverlapping(from, len);
-            Self::load(lanes.as_ptr())
-        }
-    }
+    unsafe fn load_part<V: Vector>(from: *const Self, len: usize) -> V;
 
     /// Writes the first `len` lanes.
     ///
     /// # Safety
     /// As [`Element::store`], for `len` elements, at most `V::LANES`.
     #[doc(hidden)]
-    #[inline(always)]
-    unsafe fn store_part<V: Vector>(value: V, to: *mut Self, len: usize) {
-        // SAFETY: only `len` elements are written; a vector has at most `MAX_LANES`.
-        unsafe {
-            if len == V::LANES {
-                return Self::store(value, to);
-            }
-            let mut lanes = [Self::default(); MAX_LANES];
-            Self::store(value, lanes.as_mut_ptr());
-            to.copy_from_nonoverlapping(lanes.as_ptr(), len);
-        }
-    }
+    unsafe fn store_part<V: Vector>(value: V, to: *mut Self, len: usize);
 }
 
 /// The [`Element`] types.
@@ -101,7 +79,7 @@ pub(crate) fn same_mut<A: Element, B: Element>(slice: &mut [A]) -> &mut [B] {
 
 /// An element whose vector forms are methods of the vector.
 macro_rules! element {
-    ($type:ty, $name:ident, $load:ident, $store:ident, $to:expr, $from:expr) => {
+    ($type:ty, $name:ident, $load:ident, $store:ident, $load_first:ident, $store_first:ident, $to:expr, $from:expr) => {
         impl Element for $type {
             const TYPE: ElementType = ElementType::$name;
 
@@ -124,6 +102,28 @@ macro_rules! element {
                 // SAFETY: as above.
                 unsafe { value.$store(to.cast()) }
             }
+
+            #[inline(always)]
+            unsafe fn load_part<V: Vector>(from: *const Self, len: usize) -> V {
+                // SAFETY: as above.
+                unsafe {
+                    if len == V::LANES {
+                        return V::$load(from.cast());
+                    }
+                    V::$load_first(from.cast(), len)
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_part<V: Vector>(value: V, to: *mut Self, len: usize) {
+                // SAFETY: as above.
+                unsafe {
+                    if len == V::LANES {
+                        return value.$store(to.cast());
+                    }
+                    value.$store_first(to.cast(), len);
+                }
+            }
         }
     };
 }
@@ -133,6 +133,8 @@ element!(
     F32,
     load,
     store,
+    load_first,
+    store_first,
     std::convert::identity,
     std::convert::identity
 );
@@ -141,10 +143,21 @@ element!(
     Bf16,
     load_bf16,
     store_bf16,
+    load_first_bf16,
+    store_first_bf16,
     Self::to_f32,
     Self::from_f32
 );
-element!(f16, F16, load_f16, store_f16, Self::to_f32, Self::from_f32);
+element!(
+    f16,
+    F16,
+    load_f16,
+    store_f16,
+    load_first_f16,
+    store_first_f16,
+    Self::to_f32,
+    Self::from_f32
+);
 
 #[cfg(test)]
 mod tests {

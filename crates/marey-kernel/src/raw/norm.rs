@@ -23,8 +23,6 @@ use statistics::{SUM_ROWS, parallel_sums};
 
 /// Floats that a task of an element-wise pass works on: large enough to be worth handing out.
 const TASK_LEN: usize = 32 << 10;
-/// Vectors of channels that are added up together.
-const STRIP: usize = 4;
 
 /// A number for each channel, zeros after the last up to whole vectors of any width.
 #[derive(Clone, Debug)]

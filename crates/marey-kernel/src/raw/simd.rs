@@ -11,7 +11,7 @@ use half::{bf16, f16};
 /// Instruction sets for which kernels exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// 16 lanes, AVX-512F.
+    /// 16 lanes, AVX-512 F, BW and VL.
     Avx512,
     /// 8 lanes, AVX2 with FMA and F16C.
     Avx2,
@@ -34,8 +34,11 @@ impl Isa {
             let has_avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
-            // The AVX-512 entry also turns these on; no machine has one without the others.
-            if has_avx2 && is_x86_feature_detected!("avx512f") {
+            // The AVX-512 entry also turns the AVX2 sets on.
+            let has_avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl");
+            if has_avx2 && has_avx512 {
                 sets.push(Self::Avx512);
             }
             if has_avx2 {
@@ -149,6 +152,56 @@ pub trait Vector: Copy {
     unsafe fn load_f16(from: *const u16) -> Self;
     /// Rounded to f16, to nearest even; NaN stays NaN.
     unsafe fn store_f16(self, to: *mut u16);
+
+    /// The first `len` lanes from memory, zeros after them; nothing behind them is touched. At most `LANES`.
+    unsafe fn load_first(from: *const f32, len: usize) -> Self;
+    /// Writes the first `len` lanes, and nothing behind them. At most `LANES`.
+    unsafe fn store_first(self, to: *mut f32, len: usize);
+
+    /// As [`Vector::load_first`], of bf16.
+    #[inline(always)]
+    unsafe fn load_first_bf16(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller gives `len` elements; the stack holds a whole vector.
+        unsafe { Self::load_bf16(first_of(from, len).as_ptr()) }
+    }
+    /// As [`Vector::store_first`], of bf16.
+    #[inline(always)]
+    unsafe fn store_first_bf16(self, to: *mut u16, len: usize) {
+        let mut lanes = [0; MAX_LANES];
+        // SAFETY: as above.
+        unsafe {
+            self.store_bf16(lanes.as_mut_ptr());
+            to.copy_from_nonoverlapping(lanes.as_ptr(), len);
+        }
+    }
+    /// As [`Vector::load_first`], of f16.
+    #[inline(always)]
+    unsafe fn load_first_f16(from: *const u16, len: usize) -> Self {
+        // SAFETY: as above.
+        unsafe { Self::load_f16(first_of(from, len).as_ptr()) }
+    }
+    /// As [`Vector::store_first`], of f16.
+    #[inline(always)]
+    unsafe fn store_first_f16(self, to: *mut u16, len: usize) {
+        let mut lanes = [0; MAX_LANES];
+        // SAFETY: as above.
+        unsafe {
+            self.store_f16(lanes.as_mut_ptr());
+            to.copy_from_nonoverlapping(lanes.as_ptr(), len);
+        }
+    }
+}
+
+/// `len` elements, zeros after them.
+///
+/// # Safety
+/// So many are valid, at most `MAX_LANES`.
+#[inline(always)]
+unsafe fn first_of<T: Copy + Default>(from: *const T, len: usize) -> [T; MAX_LANES] {
+    let mut lanes = [T::default(); MAX_LANES];
+    // SAFETY: the contract of this function.
+    unsafe { lanes.as_mut_ptr().copy_from_nonoverlapping(from, len) };
+    lanes
 }
 
 /// Lanes of the widest vector.
@@ -277,6 +330,16 @@ impl Vector for [f32; 8] {
         // SAFETY: the caller gives room for 8 elements.
         unsafe { to.cast::<[u16; 8]>().write_unaligned(bits) }
     }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, len: usize) -> Self {
+        // SAFETY: the caller gives `len` floats; the stack holds a whole vector.
+        unsafe { Self::load(first_of(from, len).as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, len: usize) {
+        // SAFETY: the caller gives room for `len` floats, at most 8.
+        unsafe { to.copy_from_nonoverlapping(self.as_ptr(), len) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -286,18 +349,18 @@ mod x86 {
     use super::{Job, Vector};
 
     /// # Safety
-    /// As [`Isa::run`](super::Isa::run), for AVX-512F.
-    #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+    /// As [`Isa::run`](super::Isa::run), for AVX-512 F, BW and VL.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma,f16c")]
     pub(super) unsafe fn run_avx512<J: Job>(job: J) -> J::Output {
-        // SAFETY: this function is entered on machines with AVX-512F only.
+        // SAFETY: this function is entered on machines with these only.
         unsafe { job.run::<__m512>() }
     }
 
     /// # Safety
-    /// As [`Isa::run`](super::Isa::run), for AVX-512F with BF16.
-    #[target_feature(enable = "avx512f,avx512bf16,avx2,fma,f16c")]
+    /// As [`Isa::run`](super::Isa::run), for the same with BF16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma,f16c")]
     pub(super) unsafe fn run_avx512_bf16<J: Job>(job: J) -> J::Output {
-        // SAFETY: this function is entered on machines with both only.
+        // SAFETY: this function is entered on machines with these only.
         unsafe { job.run::<__m512>() }
     }
 
@@ -395,28 +458,12 @@ mod x86 {
         #[inline(always)]
         unsafe fn load_bf16(from: *const u16) -> Self {
             // SAFETY: the caller has AVX-512F and gives 16 elements.
-            unsafe {
-                let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
-                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
-            }
+            unsafe { widen_bf16(_mm256_loadu_si256(from.cast())) }
         }
         #[inline(always)]
         unsafe fn store_bf16(self, to: *mut u16) {
             // SAFETY: the caller has AVX-512F and gives room for 16 elements.
-            unsafe {
-                let bits = _mm512_castps_si512(self);
-                let high = _mm512_srli_epi32::<16>(bits);
-                // Half a unit less one, plus the last bit that stays: rounds to even.
-                let half = _mm512_add_epi32(
-                    _mm512_and_si512(high, _mm512_set1_epi32(1)),
-                    _mm512_set1_epi32(0x7fff),
-                );
-                let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
-                let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self, self);
-                let quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
-                let rounded = _mm512_mask_mov_epi32(rounded, is_nan, quiet);
-                _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded));
-            }
+            unsafe { _mm256_storeu_si256(to.cast(), narrow_bf16(self)) }
         }
         #[inline(always)]
         unsafe fn load_f16(from: *const u16) -> Self {
@@ -430,6 +477,90 @@ mod x86 {
                 let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self);
                 _mm256_storeu_si256(to.cast(), half);
             }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, len: usize) -> Self {
+            // SAFETY: the caller has AVX-512F and gives `len` floats; the mask keeps to them.
+            unsafe { _mm512_maskz_loadu_ps(first_lanes(len), from) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, len: usize) {
+            // SAFETY: as above, to be written.
+            unsafe { _mm512_mask_storeu_ps(to, first_lanes(len), self) }
+        }
+        #[inline(always)]
+        unsafe fn load_first_bf16(from: *const u16, len: usize) -> Self {
+            // SAFETY: the caller has AVX-512 BW and VL and gives `len` elements; the mask keeps to them.
+            unsafe { widen_bf16(_mm256_maskz_loadu_epi16(first_lanes(len), from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_first_bf16(self, to: *mut u16, len: usize) {
+            // SAFETY: as above, to be written.
+            unsafe { _mm256_mask_storeu_epi16(to.cast(), first_lanes(len), narrow_bf16(self)) }
+        }
+        #[inline(always)]
+        unsafe fn load_first_f16(from: *const u16, len: usize) -> Self {
+            // SAFETY: as for bf16.
+            unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(len), from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store_first_f16(self, to: *mut u16, len: usize) {
+            // SAFETY: as for bf16.
+            unsafe {
+                let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self);
+                _mm256_mask_storeu_epi16(to.cast(), first_lanes(len), half);
+            }
+        }
+    }
+
+    /// A mask of the first `len` lanes, at most 16.
+    #[inline(always)]
+    fn first_lanes(len: usize) -> __mmask16 {
+        ((1u32 << len) - 1) as __mmask16
+    }
+
+    /// The values of 16 bf16.
+    ///
+    /// # Safety
+    /// The machine has AVX-512F.
+    #[inline(always)]
+    unsafe fn widen_bf16(bits: __m256i) -> __m512 {
+        // SAFETY: the contract of this function.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits))) }
+    }
+
+    /// The nearest bf16, ties to even; NaN stays NaN.
+    ///
+    /// # Safety
+    /// The machine has AVX-512F.
+    #[inline(always)]
+    unsafe fn narrow_bf16(values: __m512) -> __m256i {
+        // SAFETY: the contract of this function.
+        unsafe {
+            let bits = _mm512_castps_si512(values);
+            let high = _mm512_srli_epi32::<16>(bits);
+            // Half a unit less one, plus the last bit that stays: rounds to even.
+            let half = _mm512_add_epi32(
+                _mm512_and_si512(high, _mm512_set1_epi32(1)),
+                _mm512_set1_epi32(0x7fff),
+            );
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values, values);
+            let quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+            _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, is_nan, quiet))
+        }
+    }
+
+    /// All bits of the first `len` lanes, at most 8.
+    ///
+    /// # Safety
+    /// The machine has AVX2.
+    #[inline(always)]
+    unsafe fn first_lanes_256(len: usize) -> __m256i {
+        // SAFETY: the contract of this function.
+        unsafe {
+            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            _mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), lanes)
         }
     }
 
@@ -552,6 +683,16 @@ mod x86 {
                 let half = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self);
                 _mm_storeu_si128(to.cast(), half);
             }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, len: usize) -> Self {
+            // SAFETY: the caller has AVX2 and gives `len` floats; the mask keeps to them.
+            unsafe { _mm256_maskload_ps(from, first_lanes_256(len)) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, len: usize) {
+            // SAFETY: as above, to be written.
+            unsafe { _mm256_maskstore_ps(to, first_lanes_256(len), self) }
         }
     }
 }

@@ -16,6 +16,7 @@
 )]
 
 use super::activation::Activation;
+use super::element::Element;
 use super::simd::{Isa, Job, Vector, run_pairs};
 
 /// Rows of the portable tile: its sums should fit the registers of the target's baseline.
@@ -179,8 +180,10 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
                     panel = panel.add(2 * V::LANES);
                 }
             }
-            let is_plain = args.width == VECTORS * V::LANES && args.finish.is_none();
-            if is_plain && args.outputs.len() == ROWS {
+            // Whole tiles of plain sums go from the registers to memory. Two loops without a choice inside: with one the
+            // sums would not stay in registers.
+            let is_whole = args.finish.is_none() && args.outputs.len() == ROWS;
+            if is_whole && args.width == VECTORS * V::LANES {
                 for i in 0..ROWS {
                     let output = *args.outputs.get_unchecked(i);
                     for j in 0..VECTORS {
@@ -205,74 +208,48 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
                     sums[i][j].store(rows.as_mut_ptr().add(at));
                 }
             }
-            store_rows::<V, VECTORS>(args, &mut rows);
+            store_rows::<V, VECTORS>(args, &rows);
         }
     }
 }
 
-/// Writes the sums of a row tile.
+/// Lanes of vector `idx` in a row of `width` floats.
+#[inline(always)]
+fn lanes_of<V: Vector>(width: usize, idx: usize) -> usize {
+    width.saturating_sub(idx * V::LANES).min(V::LANES)
+}
+
+/// Finishes the sums of a row tile and writes them.
 ///
 /// # Safety
 /// As [`row_tile`].
 #[inline(always)]
 unsafe fn store_rows<V: Vector, const VECTORS: usize>(
     args: &RowArgs,
-    rows: &mut [f32; MAX_ROWS * MAX_WIDTH],
+    rows: &[f32; MAX_ROWS * MAX_WIDTH],
 ) {
-    // SAFETY: an output is read and written, and a residual read, for `width` floats only: directly if that is the
-    // tile's width, else by way of rows on the stack. Scale and bias are readable for the tile's width.
+    // SAFETY: an output is read and written, and a residual read, for `width` floats only. Scale and bias are readable
+    // for the tile's width.
     unsafe {
         for (idx, output) in args.outputs.iter().enumerate() {
-            let row = rows.as_mut_ptr().add(idx * VECTORS * V::LANES);
-            let residual = args.residuals.get(idx).copied();
-            if args.width == VECTORS * V::LANES {
-                finish_row::<V, VECTORS>(args, row, *output, residual, *output);
-                continue;
-            }
-            let mut old = [0.0f32; MAX_WIDTH];
-            if args.accumulate {
-                let old = old.as_mut_ptr();
-                old.copy_from_nonoverlapping(*output, args.width);
-            }
-            let mut added = [0.0f32; MAX_WIDTH];
-            let residual = residual.map(|residual| {
-                let added = added.as_mut_ptr();
-                added.copy_from_nonoverlapping(residual, args.width);
-                added.cast_const()
-            });
-            finish_row::<V, VECTORS>(args, row, old.as_ptr(), residual, row);
-            output.copy_from_nonoverlapping(row, args.width);
-        }
-    }
-}
-
-/// Adds a row of sums to `old`, if the tile accumulates, finishes it and writes it to `to`.
-///
-/// # Safety
-/// All pointers, and the scale and bias, are valid for that many vectors.
-#[inline(always)]
-unsafe fn finish_row<V: Vector, const VECTORS: usize>(
-    args: &RowArgs,
-    sums: *const f32,
-    old: *const f32,
-    residual: Option<*const f32>,
-    to: *mut f32,
-) {
-    // SAFETY: the contract of this function.
-    unsafe {
-        for at in (0..VECTORS).map(|vector| vector * V::LANES) {
-            let mut value = V::load(sums.add(at));
-            if args.accumulate {
-                value = value.add(V::load(old.add(at)));
-            }
-            if let Some(finish) = args.finish {
-                value = value.mul_add(V::load(finish.scale.add(at)), V::load(finish.bias.add(at)));
-                if let Some(residual) = residual {
-                    value = value.add(V::load(residual.add(at)));
+            let row = rows.as_ptr().add(idx * VECTORS * V::LANES);
+            let residual = args.residuals.get(idx);
+            for j in 0..VECTORS {
+                let (at, len) = (j * V::LANES, lanes_of::<V>(args.width, j));
+                let mut value = V::load(row.add(at));
+                if args.accumulate {
+                    value = value.add(f32::load_part(output.add(at), len));
                 }
-                value = finish.activation.apply(value);
+                if let Some(finish) = args.finish {
+                    value =
+                        value.mul_add(V::load(finish.scale.add(at)), V::load(finish.bias.add(at)));
+                    if let Some(residual) = residual {
+                        value = value.add(f32::load_part(residual.add(at), len));
+                    }
+                    value = finish.activation.apply(value);
+                }
+                f32::store_part(value, output.add(at), len);
             }
-            value.store(to.add(at));
         }
     }
 }

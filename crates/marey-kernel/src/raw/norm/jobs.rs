@@ -10,7 +10,8 @@ use std::ops::Range;
 use super::super::activation::Activation;
 use super::super::element::Element;
 use super::super::simd::{Job, Vector};
-use super::{GradientLine, Pass, PerChannel, STRIP};
+use super::statistics::for_each_strip;
+use super::{GradientLine, Pass, PerChannel};
 
 pub(super) struct Forward<'a, E> {
     pub(super) pass: &'a Pass<'a, E>,
@@ -106,26 +107,15 @@ impl<E: Element> Sums<'_, E> {
     /// The rows lie inside x and dy; the sums are padded.
     #[inline(always)]
     unsafe fn channels<V: Vector>(&mut self, activation: Activation) {
-        let channels = self.pass.channels;
-        let mut channel = 0;
         // SAFETY: inside a row.
         unsafe {
-            // Strips of several vectors: as many independent sums, and longer reads.
-            while channel + STRIP * V::LANES <= channels {
-                self.strip::<V, STRIP>(activation, channel, V::LANES);
-                channel += STRIP * V::LANES;
-            }
-            while channel + V::LANES <= channels {
-                self.strip::<V, 1>(activation, channel, V::LANES);
-                channel += V::LANES;
-            }
-            if channel < channels {
-                self.strip::<V, 1>(activation, channel, channels - channel);
-            }
+            for_each_strip!(self.pass.channels, V, |N, channel, last| {
+                self.strip::<V, N>(activation, channel, last);
+            });
         }
     }
 
-    /// `N` vectors of `len` channels.
+    /// `N` vectors of channels, of the last one the first `last` lanes.
     ///
     /// # Safety
     /// They lie inside a row.
@@ -134,7 +124,7 @@ impl<E: Element> Sums<'_, E> {
         &mut self,
         activation: Activation,
         channel: usize,
-        len: usize,
+        last: usize,
     ) {
         let (channels, padded) = (self.pass.channels, self.sums.len() / 2);
         // SAFETY: the contract; the mean and the sums are padded.
@@ -143,6 +133,7 @@ impl<E: Element> Sums<'_, E> {
             for row in self.rows.clone() {
                 for n in 0..N {
                     let channel = channel + n * V::LANES;
+                    let len = if n + 1 == N { last } else { V::LANES };
                     let at = row * channels + channel;
                     let gradient = self
                         .pass

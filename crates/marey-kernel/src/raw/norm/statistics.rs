@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::super::element::Element;
 use super::super::parallel::for_each_piece;
 use super::super::simd::{Isa, Job, MAX_LANES, Vector};
-use super::{PerChannel, STRIP};
+use super::PerChannel;
 
 /// Rows whose sums are built in `f32` before they are added up in `f64`.
 pub(super) const SUM_ROWS: usize = 256;
@@ -96,6 +96,31 @@ pub(super) fn parallel_sums(
     parts
 }
 
+/// Runs a block for strips of neighbouring vectors of channels, which have as many independent sums and longer reads than
+/// one vector: with the number of vectors as a constant, the strip's first channel, and the lanes of its last vector.
+macro_rules! for_each_strip {
+    ($channels:expr, $V:ident, |$N:ident, $channel:ident, $last:ident| $work:block) => {
+        let mut $channel = 0;
+        while $channel < $channels {
+            let left = $channels - $channel;
+            let vectors = left.div_ceil($V::LANES).min(4);
+            let $last = $V::LANES.min(left - (vectors - 1) * $V::LANES);
+            match vectors {
+                1 => for_each_strip!(@run 1, $N, $work),
+                2 => for_each_strip!(@run 2, $N, $work),
+                3 => for_each_strip!(@run 3, $N, $work),
+                _ => for_each_strip!(@run 4, $N, $work),
+            }
+            $channel += vectors * $V::LANES;
+        }
+    };
+    (@run $count:literal, $N:ident, $work:block) => {{
+        const $N: usize = $count;
+        $work
+    }};
+}
+pub(super) use for_each_strip;
+
 /// `sums[0][c] = sum of (x - first row)[c]`, `sums[1][c]` that of its squares.
 struct Moments<'a, E> {
     x: &'a [E],
@@ -108,44 +133,35 @@ impl<E: Element> Job for Moments<'_, E> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(mut self) {
-        let channels = self.channels;
-        let mut channel = 0;
         // SAFETY: inside a row.
         unsafe {
-            while channel + STRIP * V::LANES <= channels {
-                self.strip::<V, STRIP>(channel, V::LANES);
-                channel += STRIP * V::LANES;
-            }
-            while channel + V::LANES <= channels {
-                self.strip::<V, 1>(channel, V::LANES);
-                channel += V::LANES;
-            }
-            if channel < channels {
-                self.strip::<V, 1>(channel, channels - channel);
-            }
+            for_each_strip!(self.channels, V, |N, channel, last| {
+                self.strip::<V, N>(channel, last);
+            });
         }
     }
 }
 
 impl<E: Element> Moments<'_, E> {
-    /// `N` vectors of `len` channels.
+    /// `N` vectors of channels, of the last one the first `last` lanes.
     ///
     /// # Safety
     /// They lie inside a row; the sums are padded.
     #[inline(always)]
-    unsafe fn strip<V: Vector, const N: usize>(&mut self, channel: usize, len: usize) {
+    unsafe fn strip<V: Vector, const N: usize>(&mut self, channel: usize, last: usize) {
         let padded = self.sums.len() / 2;
+        let lanes = |n: usize| if n + 1 == N { last } else { V::LANES };
         // SAFETY: the contract.
         unsafe {
             let mut origin = [V::splat(0.0); N];
             for n in 0..N {
                 let first = self.x.as_ptr().add(channel + n * V::LANES);
-                origin[n] = E::load_part::<V>(first, len);
+                origin[n] = E::load_part::<V>(first, lanes(n));
             }
             let mut sums = [[V::splat(0.0); N]; 2];
             for row in self.x.chunks_exact(self.channels) {
                 for n in 0..N {
-                    let x = E::load_part::<V>(row.as_ptr().add(channel + n * V::LANES), len);
+                    let x = E::load_part::<V>(row.as_ptr().add(channel + n * V::LANES), lanes(n));
                     let value = x.sub(origin[n]);
                     sums[0][n] = sums[0][n].add(value);
                     sums[1][n] = value.mul_add(value, sums[1][n]);

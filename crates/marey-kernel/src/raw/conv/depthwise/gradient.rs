@@ -124,36 +124,39 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Job for Tile<'_, E, S
     unsafe fn run<V: Vector>(mut self) {
         let Range { start, end } = self.0.channels;
         let whole = start + (end - start) / V::LANES * V::LANES;
-        for channel in (start..whole).step_by(V::LANES) {
-            // SAFETY: a vector fits; the rest is the contract of `run_tile`.
-            unsafe { self.vector::<V>(channel) };
-        }
-        for channel in whole..end {
-            self.scalar(channel);
+        // SAFETY: so many channels are there; the rest is the contract of `run_tile`.
+        unsafe {
+            for channel in (start..whole).step_by(V::LANES) {
+                self.vector::<V>(channel, V::LANES);
+            }
+            if whole < end {
+                self.vector::<V>(whole, end - whole);
+            }
         }
     }
 }
 
 impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, PIXELS> {
-    /// One vector of channels.
+    /// A vector of `len` channels.
     ///
     /// # Safety
-    /// As [`run_tile`], and it fits.
+    /// As [`run_tile`], and there are so many.
     #[inline(always)]
-    unsafe fn vector<V: Vector>(&mut self, channel: usize) {
+    unsafe fn vector<V: Vector>(&mut self, channel: usize, len: usize) {
         // SAFETY: the contract; dy has all pixels of the tile.
         unsafe {
             self.prefetch_next(channel);
             let mut gradients = [V::splat(0.0); PIXELS];
             for i in 0..PIXELS {
-                gradients[i] = E::load(self.0.dy.as_ptr().add(i * self.0.dy_step + channel));
+                let from = self.0.dy.as_ptr().add(i * self.0.dy_step + channel);
+                gradients[i] = E::load_part(from, len);
             }
             for run in self.0.runs {
                 match run.len {
-                    1 => self.add::<V, 1>(&gradients, run, channel),
-                    2 => self.add::<V, 2>(&gradients, run, channel),
-                    3 => self.add::<V, 3>(&gradients, run, channel),
-                    _ => self.add::<V, 5>(&gradients, run, channel),
+                    1 => self.add::<V, 1>(&gradients, run, channel, len),
+                    2 => self.add::<V, 2>(&gradients, run, channel, len),
+                    3 => self.add::<V, 3>(&gradients, run, channel, len),
+                    _ => self.add::<V, 5>(&gradients, run, channel, len),
                 }
             }
         }
@@ -185,6 +188,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
         gradients: &[V; PIXELS],
         run: &Run,
         channel: usize,
+        len: usize,
     ) {
         let args = &mut self.0;
         // SAFETY: the contract; positions whose bit is 0 are addressed but not read.
@@ -193,7 +197,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
             let x = args.x.as_ptr().wrapping_offset(run.x).wrapping_add(channel);
             for_each_position!(J => {
                 if J < (PIXELS - 1) * STRIDE + LEN && run.inside >> J & 1 == 1 {
-                    let input: V = E::load(x.wrapping_add(J * args.x_step));
+                    let input: V = E::load_part(x.wrapping_add(J * args.x_step), len);
                     for k in 0..LEN {
                         if let Some(i) = pixel_of::<STRIDE, PIXELS>(J, k) {
                             sums[k] = input.mul_add(gradients[i], sums[k]);
@@ -204,28 +208,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
             let first = args.sums.as_mut_ptr().add(run.weight + channel);
             for k in 0..LEN {
                 let to = first.offset(k as isize * run.weight_step);
-                V::load(to).add(sums[k]).store(to);
-            }
-        }
-    }
-
-    /// One channel, for what does not fill a vector.
-    #[inline(always)]
-    fn scalar(&mut self, channel: usize) {
-        let args = &mut self.0;
-        for run in args.runs {
-            for k in 0..run.len {
-                let mut sum = 0.0;
-                for i in 0..PIXELS {
-                    let position = i * STRIDE + k;
-                    if run.inside >> position & 1 == 1 {
-                        let at = run.x + (position * args.x_step + channel) as isize;
-                        let x = args.x[at as usize].to_f32();
-                        sum += x * args.dy[i * args.dy_step + channel].to_f32();
-                    }
-                }
-                let to = run.weight as isize + k as isize * run.weight_step;
-                args.sums[to as usize + channel] += sum;
+                f32::store_part(f32::load_part::<V>(to, len).add(sums[k]), to, len);
             }
         }
     }

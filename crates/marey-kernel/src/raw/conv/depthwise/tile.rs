@@ -64,14 +64,11 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Job for Tile<'_, E, S
         // SAFETY: vectors start at `channel <= end - LANES`; the rest is the contract.
         unsafe {
             if end - start < V::LANES {
-                for channel in start..end {
-                    self.scalar::<V>(channel);
-                }
-                return;
+                return self.vector::<V>(start, end - start);
             }
             let mut channel = start;
             loop {
-                self.vector::<V>(channel);
+                self.vector::<V>(channel, V::LANES);
                 if channel + V::LANES >= end {
                     return;
                 }
@@ -103,22 +100,22 @@ pub(super) fn pixel_of<const STRIDE: usize, const PIXELS: usize>(
 }
 
 impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, PIXELS> {
-    /// One vector of channels of every pixel.
+    /// A vector of `len` channels of every pixel.
     ///
     /// # Safety
-    /// As [`run_tile`], and a vector fits at `channel`.
+    /// As [`run_tile`], and so many are there from `channel` on.
     #[inline(always)]
-    unsafe fn vector<V: Vector>(&self, channel: usize) {
+    unsafe fn vector<V: Vector>(&self, channel: usize, len: usize) {
         let args = self.0;
         // SAFETY: the contract.
         unsafe {
             let mut sums = [V::splat(0.0); PIXELS];
             for run in args.runs {
                 match run.len {
-                    1 => self.add::<V, 1>(&mut sums, run, channel),
-                    2 => self.add::<V, 2>(&mut sums, run, channel),
-                    3 => self.add::<V, 3>(&mut sums, run, channel),
-                    _ => self.add::<V, 5>(&mut sums, run, channel),
+                    1 => self.add::<V, 1>(&mut sums, run, channel, len),
+                    2 => self.add::<V, 2>(&mut sums, run, channel, len),
+                    3 => self.add::<V, 3>(&mut sums, run, channel, len),
+                    _ => self.add::<V, 5>(&mut sums, run, channel, len),
                 }
             }
             self.prefetch_next(channel);
@@ -129,13 +126,13 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                 ..
             } = args.epilogue;
             let [scale, bias] = [(scale, 1.0), (bias, 0.0)].map(|(values, default)| match values {
-                Some(values) => V::load(values.as_ptr().add(channel)),
+                Some(values) => f32::load_part(values.as_ptr().add(channel), len),
                 None => V::splat(default),
             });
             for i in 0..PIXELS {
                 if i < args.num_pixels {
                     let value = activation.apply(sums[i].mul_add(scale, bias));
-                    E::store(value, args.y.add(i * args.y_step + channel));
+                    E::store_part(value, args.y.add(i * args.y_step + channel), len);
                 }
             }
         }
@@ -166,6 +163,7 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
         sums: &mut [V; PIXELS],
         run: &Run,
         channel: usize,
+        len: usize,
     ) {
         let args = self.0;
         // SAFETY: the contract; positions whose bit is 0 are addressed but not read.
@@ -173,12 +171,12 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
             let first = args.weights.add(run.weight + channel);
             let mut weights = [V::splat(0.0); LEN];
             for k in 0..LEN {
-                weights[k] = V::load(first.offset(k as isize * run.weight_step));
+                weights[k] = f32::load_part(first.offset(k as isize * run.weight_step), len);
             }
             let x = args.x.wrapping_offset(run.x).wrapping_add(channel);
             for_each_position!(J => {
                 if J < (PIXELS - 1) * STRIDE + LEN && run.inside >> J & 1 == 1 {
-                    let input: V = E::load(x.wrapping_add(J * args.x_step));
+                    let input: V = E::load_part(x.wrapping_add(J * args.x_step), len);
                     for k in 0..LEN {
                         if let Some(i) = pixel_of::<STRIDE, PIXELS>(J, k) {
                             sums[i] = input.mul_add(weights[k], sums[i]);
@@ -186,36 +184,6 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                     }
                 }
             });
-        }
-    }
-
-    /// One channel of every pixel, for tensors with fewer channels than a vector has lanes.
-    ///
-    /// # Safety
-    /// As [`run_tile`].
-    #[inline(always)]
-    unsafe fn scalar<V: Vector>(&self, channel: usize) {
-        let args = self.0;
-        // SAFETY: the contract.
-        unsafe {
-            for i in 0..args.num_pixels {
-                let mut sum = 0.0;
-                for run in args.runs {
-                    let first = args.weights.add(run.weight + channel);
-                    for k in 0..run.len {
-                        let position = i * STRIDE + k;
-                        if run.inside >> position & 1 == 1 {
-                            let x = args.x.wrapping_offset(run.x);
-                            let x = *x.wrapping_add(position * args.x_step + channel);
-                            sum += x.to_f32() * *first.offset(k as isize * run.weight_step);
-                        }
-                    }
-                }
-                let scale = args.epilogue.scale.map_or(1.0, |scale| scale[channel]);
-                let sum = sum * scale + args.epilogue.bias.map_or(0.0, |bias| bias[channel]);
-                let value = args.epilogue.activation.apply(f32::load_part::<V>(&sum, 1));
-                E::store_part(value, args.y.add(i * args.y_step + channel), 1);
-            }
         }
     }
 }
