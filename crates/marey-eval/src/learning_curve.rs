@@ -4,7 +4,7 @@ use marey_clip::rng_for;
 use rand::Rng;
 
 use crate::interval::quantile;
-use crate::{Error, ErrorKind, Figure};
+use crate::{Error, ErrorKind, Figure, Plot};
 
 /// Keeps these draws apart from every other use of the run's seed.
 const PURPOSE: u64 = 0x6c65_6172_6e63_7276; // "learncrv"
@@ -33,6 +33,29 @@ impl LearningPoint {
             num_items,
             error: 1.0 - figure.value,
             standard_error: figure.widest_interval().width() / (2.0 * 1.96),
+        }
+    }
+}
+
+/// A figure as it was measured, for the plot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeasuredFigure {
+    /// Number of training items.
+    pub num_items: usize,
+    /// The figure, in 0..=1.
+    pub value: f64,
+    /// Both ends of its 95 % interval.
+    pub interval: [f64; 2],
+}
+
+impl MeasuredFigure {
+    /// The share that was measured after training on `num_items` items, with the widest of its intervals.
+    pub fn of_figure(num_items: usize, figure: &Figure) -> Self {
+        let interval = figure.widest_interval();
+        Self {
+            num_items,
+            value: figure.value,
+            interval: [interval.low, interval.high],
         }
     }
 }
@@ -117,6 +140,17 @@ impl LearningCurve {
     /// The three numbers of the law: the error that no number of items removes, the scale, the exponent.
     pub fn parameters(&self) -> [f64; 3] {
         [self.best.floor, self.best.scale, self.best.exponent]
+    }
+
+    /// The largest measured number of items.
+    pub fn most_items(&self) -> usize {
+        self.most_items
+    }
+
+    /// The measured figures, the law through them with its band, and what it says of `more` items beyond the largest measured
+    /// number. `title` names the figure, such as `macro F1`.
+    pub fn plot(&self, measured: &[MeasuredFigure], more: usize, title: &str) -> Plot {
+        crate::plot::learning_plot(self, measured, more, title)
     }
 
     /// The figure, 1 less the error, after training on `num_items` items.

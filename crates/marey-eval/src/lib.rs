@@ -133,7 +133,7 @@ pub use groups::GroupFigures;
 pub use heads::{TwoHeads, ValidPairs, judge_two_heads};
 pub use interval::{Interval, IntervalMethod, percentile_interval, wilson};
 pub use label_errors::{LabelCandidate, label_candidates};
-pub use learning_curve::{LearningCurve, LearningPoint, Projected};
+pub use learning_curve::{LearningCurve, LearningPoint, MeasuredFigure, Projected};
 pub use mcnemar::{McNemar, mcnemar};
 pub use ood::Foreignness;
 pub use plot::Plot;

@@ -15,6 +15,8 @@ mod curves;
 
 mod figures;
 
+mod learning;
+
 mod raster;
 
 mod theme;
@@ -24,6 +26,7 @@ mod trust;
 mod versus;
 
 pub(crate) use canvas::escape;
+pub(crate) use learning::plot as learning_plot;
 pub(crate) use theme::{page_style, plot_style};
 
 use canvas::{Anchor, Canvas, text_width_px};

@@ -231,13 +231,21 @@ impl Report {
         &mistakes[..mistakes.len().min(MAX_WORST)]
     }
 
+    /// The label candidates that the page shows with their clips: the most suspect, at most 12.
+    pub fn worst_label_candidates(&self) -> &[LabelCandidate] {
+        let candidates = &self.label_candidates;
+        &candidates[..candidates.len().min(MAX_WORST)]
+    }
+
     /// The items whose clips the page has a place for, each once: the worst mistakes, then examples of the largest
-    /// confusions.
+    /// confusions, then the most suspect labels.
     pub fn items_to_show(&self) -> Vec<&str> {
         let worst = self.worst_mistakes().iter().map(|mistake| &mistake.item);
         let examples = self.confusions.iter().flat_map(|pair| &pair.examples);
+        let suspects = self.worst_label_candidates().iter();
+        let suspects = suspects.map(|candidate| &candidate.item);
         let mut items: Vec<&str> = Vec::new();
-        for item in worst.chain(examples) {
+        for item in worst.chain(examples).chain(suspects) {
             if !items.contains(&item.as_str()) {
                 items.push(item);
             }

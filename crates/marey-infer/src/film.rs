@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The strips that `report` has a place for ([`Report::items_to_show`]), of items of `task`; with the heat of the model's
-/// answer for the worst mistakes. An item of several views is shown as one
+/// answer for the worst mistakes, and of the class that a suspect label looks like. An item of several views is shown as one
 /// clip, its middle crop; of several bundles the first one is looked through.
 ///
 /// # Errors
@@ -23,13 +23,17 @@ pub fn film(predictor: &Predictor, task: Task, report: &Report) -> Result<Vec<St
     if indices.is_empty() {
         return Ok(Vec::new());
     }
-    let answers: HashMap<&str, usize> = report
-        .worst_mistakes()
-        .iter()
-        .filter_map(|mistake| {
-            let class = predictor.classes().index(&mistake.predicted)?;
-            Some((mistake.item.as_str(), class))
-        })
+    let suspects = report.worst_label_candidates().iter();
+    let suspects = suspects.map(|candidate| {
+        let likely = &report.classification.classes[candidate.likely];
+        (candidate.item.as_str(), likely.as_str())
+    });
+    let mistakes = report.worst_mistakes().iter();
+    let mistakes = mistakes.map(|mistake| (mistake.item.as_str(), mistake.predicted.as_str()));
+    // Of an item that is both, the answer counts.
+    let answers: HashMap<&str, usize> = suspects
+        .chain(mistakes)
+        .filter_map(|(item, class)| Some((item, predictor.classes().index(class)?)))
         .collect();
     let task = Task { indices, ..task };
     let loader = loader_of(&predictor.members()[0], &task, Look::OneClip)?;

@@ -9,6 +9,7 @@ use marey::{
         DataSection, LabelCandidate, Origin, Report, Scored, classify, label_candidates,
         predictions_csv,
     },
+    infer::{Predictor, Task, film},
     model::files::write_whole,
     train::{EvalConfig, Monitor, Recipe, Run, Select, Start},
 };
@@ -18,7 +19,7 @@ use crate::{
     device::DeviceArg,
     judge::bootstrap,
     output,
-    recognise::{Job, load_to_train},
+    recognise::{Job, OnSplit, load_to_train},
 };
 
 /// Candidates printed; the CSV has all.
@@ -64,6 +65,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let folds = folds(&data.dataset, &args, recipe.train.seed)?;
     let chosen = args.device.choose()?;
     let mut scored: Vec<Scored> = Vec::new();
+    let mut judges: Vec<(Predictor, Task)> = Vec::new();
     for (number, dataset) in (1..).zip(folds) {
         let mut recipe = recipe.clone();
         recipe.name = format!("{}-fold-{number}", recipe.name);
@@ -81,11 +83,22 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         let Some(finished) = job.execute()? else {
             return Ok(Outcome::Interrupted);
         };
-        let judged = finished.judged.context("a fold leaves items out")?.judged;
+        let OnSplit {
+            split,
+            judged,
+            predictor,
+            ..
+        } = finished.judged.context("a fold leaves items out")?;
         scored.extend(judged.scored);
+        judges.push((predictor, data.task(&recipe, split)));
     }
     let candidates = label_candidates(&scored)?;
-    let report = report(&recipe, &data.dataset, &scored, &candidates, &args, started)?;
+    let mut report = report(&recipe, &data.dataset, &scored, &candidates, &args, started)?;
+    // Each clip through the model that never saw it.
+    for (predictor, task) in judges {
+        let strips = film(&predictor, task, &report)?;
+        report.strips.extend(strips);
+    }
     fs::create_dir_all(&args.output)
         .with_context(|| format!("cannot create {}", args.output.display()))?;
     let classes = data.dataset.classes.names();

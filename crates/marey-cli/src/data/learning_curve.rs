@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use marey::{
     data::{Dataset, Split, fold_of_groups},
-    eval::{LearningCurve, LearningPoint, Report},
+    eval::{LearningCurve, LearningPoint, MeasuredFigure, Plot, Report},
     model::files::write_whole,
     train::{EvalConfig, Recipe, Run, Start},
 };
@@ -51,14 +51,30 @@ pub(crate) struct Args {
     /// How many more clips the projection is for (default: as many as there are).
     #[arg(long, value_name = "N")]
     more: Option<usize>,
-    /// Also write the points and the projection to this JSON file.
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Also write the curve to this file: the plot to a .svg or .png file, points and projection to a .json file; may be given
+    /// several times.
+    #[arg(long, value_name = "FILE", value_parser = parse_output)]
+    output: Vec<PathBuf>,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     device: DeviceArg,
+}
+
+/// A file whose ending says what is written into it; refused before anything is trained.
+fn parse_output(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match ending(&path) {
+        "json" | "png" | "svg" => Ok(path),
+        _ => Err("expected a file whose name ends in .svg, .png or .json".to_owned()),
+    }
+}
+
+fn ending(path: &Path) -> &str {
+    path.extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default()
 }
 
 /// A run of the curve.
@@ -102,10 +118,15 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
         .iter()
         .map(|dir| Ok((dir.as_path(), report_in(dir)?)))
         .collect::<Result<Vec<_>>>()?;
-    let printed = curve(&args, &reports, seed)?;
+    let (printed, plot) = curve(&args, &reports, seed)?;
     let json = serde_json::to_string_pretty(&printed)?;
-    if let Some(path) = &args.output {
-        write_whole(path, format!("{json}\n").as_bytes())?;
+    for path in &args.output {
+        let content = match ending(path) {
+            "svg" => plot.to_svg().into_bytes(),
+            "png" => plot.to_png()?,
+            _ => format!("{json}\n").into_bytes(),
+        };
+        write_whole(path, &content)?;
     }
     if args.json {
         output::line(json)?;
@@ -134,7 +155,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn curve(args: &Args, reports: &[(&Path, Report)], seed: u64) -> Result<Printed> {
+fn curve(args: &Args, reports: &[(&Path, Report)], seed: u64) -> Result<(Printed, Plot)> {
     let (_, first) = reports.first().context("there is a run")?;
     let judged = |report: &Report| {
         let classification = &report.classification;
@@ -145,7 +166,7 @@ fn curve(args: &Args, reports: &[(&Path, Report)], seed: u64) -> Result<Printed>
             supports.collect::<Vec<_>>(),
         )
     };
-    let (mut points, mut learned) = (Vec::new(), Vec::new());
+    let (mut points, mut learned, mut measured) = (Vec::new(), Vec::new(), Vec::new());
     for (dir, report) in reports {
         ensure!(
             judged(report) == judged(first),
@@ -175,14 +196,15 @@ fn curve(args: &Args, reports: &[(&Path, Report)], seed: u64) -> Result<Printed>
             .with_context(|| format!("{} does not say what it trained on", dir.display()))?
             .items;
         learned.push(LearningPoint::of_figure(num_items, figure));
-        let interval = figure.widest_interval();
+        let shown = MeasuredFigure::of_figure(num_items, figure);
         points.push(Point {
             run: dir.display().to_string(),
             num_items,
-            value: figure.value,
-            low: interval.low,
-            high: interval.high,
+            value: shown.value,
+            low: shown.interval[0],
+            high: shown.interval[1],
         });
+        measured.push(shown);
     }
     points.sort_by_key(|point| point.num_items);
     let fitted = LearningCurve::fit(&learned, seed)?;
@@ -194,7 +216,8 @@ fn curve(args: &Args, reports: &[(&Path, Report)], seed: u64) -> Result<Printed>
         .classification
         .figure(&args.figure)
         .map_or(args.figure.clone(), |figure| figure.title.clone());
-    Ok(Printed {
+    let plot = fitted.plot(&measured, more, &title);
+    let printed = Printed {
         figure: args.figure.clone(),
         split: first.split.clone(),
         judged_items: first.classification.num_items,
@@ -206,7 +229,8 @@ fn curve(args: &Args, reports: &[(&Path, Report)], seed: u64) -> Result<Printed>
         projected: numbers(fitted.figure_at(most + more)),
         gain: numbers(fitted.gain(more)),
         sentence: fitted.sentence(more, &title),
-    })
+    };
+    Ok((printed, plot))
 }
 
 fn report_in(dir: &Path) -> Result<Report> {

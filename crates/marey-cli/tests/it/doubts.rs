@@ -14,6 +14,7 @@ fn a_learning_curve_is_trained_or_taken_from_runs() {
         project.arg("runs"),
         project.arg("curve.json"),
     );
+    let drawn = project.arg("curve.svg");
     let printed = succeed(&[
         "data",
         "learning-curve",
@@ -30,6 +31,8 @@ fn a_learning_curve_is_trained_or_taken_from_runs() {
         "top1",
         "--output",
         &out,
+        "--output",
+        &drawn,
     ]);
     assert!(
         printed.contains("100 more clips would buy about"),
@@ -75,6 +78,13 @@ fn a_learning_curve_is_trained_or_taken_from_runs() {
     for part in ["points", "floor", "scale", "exponent", "gain", "sentence"] {
         assert_eq!(again[part], curve[part], "{part}");
     }
+    let svg = project.read("curve.svg");
+    assert!(svg.starts_with("<svg"), "{svg}");
+    // A dot a size, one for the projection, one in the legend.
+    assert_eq!(svg.matches("<circle").count(), 5);
+    assert!(svg.contains("16 items there are"), "{svg}");
+    let error = fail(&[&args[..], &["--output", "curve.pdf"]].concat());
+    assert!(error.contains("ends in .svg, .png or .json"), "{error}");
 
     let refused = |shares: &str| {
         fail(&[
@@ -130,6 +140,15 @@ fn labels_are_looked_at_by_models_that_never_saw_them() {
     let report = json(&project.read("labels/report.json"));
     let empty = Vec::new();
     let candidates = report["label_candidates"].as_array().unwrap_or(&empty);
+    // The most suspect ones are shown with their clips.
+    let page = project.read("labels/report.html");
+    let (_, section) = page.split_once("<h2>Labels to look at</h2>").unwrap_or_default();
+    let (section, _) = section.split_once("</section>").unwrap_or_default();
+    let num_shown = candidates.len().min(12);
+    assert!(num_shown > 0, "no candidate: the test shows nothing");
+    assert_eq!(section.matches("<div class=\"card\">").count(), num_shown);
+    let films = section.matches("data:image/jpeg;base64,").count();
+    assert!(films >= num_shown, "{films} films of {num_shown} clips");
     let csv = project.read("labels/label_candidates.csv");
     let mut rows = csv.lines();
     assert_eq!(rows.next(), Some("rank,item,group,label,likely,margin"));

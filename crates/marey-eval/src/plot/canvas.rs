@@ -69,13 +69,17 @@ impl Canvas {
     }
 
     pub(super) fn polyline(&mut self, points: &[[f64; 2]], class: &str) {
-        let mut path = String::new();
-        for [x, y] in points {
-            write!(path, "{x:.1},{y:.1} ").expect("writing to a string cannot fail");
-        }
+        let path = path(points);
         self.push(format_args!(
-            "<polyline class=\"{class}\" points=\"{}\"/>",
-            path.trim_end()
+            "<polyline class=\"{class}\" points=\"{path}\"/>"
+        ));
+    }
+
+    /// The filled shape within these corners.
+    pub(super) fn polygon(&mut self, corners: &[[f64; 2]], class: &str) {
+        let path = path(corners);
+        self.push(format_args!(
+            "<polygon class=\"{class}\" points=\"{path}\"/>"
         ));
     }
 
@@ -106,6 +110,15 @@ impl Canvas {
             .write_fmt(element)
             .expect("writing to a string cannot fail");
     }
+}
+
+/// Points as SVG writes them.
+fn path(points: &[[f64; 2]]) -> String {
+    let mut path = String::new();
+    for [x, y] in points {
+        write!(path, "{x:.1},{y:.1} ").expect("writing to a string cannot fail");
+    }
+    path.trim_end().to_owned()
 }
 
 impl Anchor {

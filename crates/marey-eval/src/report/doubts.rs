@@ -1,8 +1,10 @@
 //! Reasons to doubt: what the model only knows of its training set, and labels that look wrong.
 
 use super::Report;
+use super::gallery::{clip_card, how_to_look};
 use super::page::{Section, breakable, capitalised, table};
 use crate::plot::escape;
+use crate::strip::Strip;
 use crate::table::count;
 use crate::{Gap, LabelCandidate};
 
@@ -66,39 +68,64 @@ pub(super) fn labels(report: &Report) -> Option<Section> {
         return None;
     }
     let classes = &report.classification.classes;
-    let row = |(rank, candidate): (usize, &LabelCandidate)| {
-        let group = match &candidate.group {
-            Some(group) => format!("<small>{}</small>", breakable(group)),
-            None => String::new(),
-        };
-        vec![
-            format!("{}. {}{group}", rank + 1, breakable(&candidate.item)),
-            breakable(&classes[candidate.label]),
-            breakable(&classes[candidate.likely]),
-            format!("<span class=\"num\">{:+.3}</span>", candidate.margin),
-        ]
-    };
+    let suspects = report.worst_label_candidates();
+    let strip = |candidate: &LabelCandidate| report.strip(&candidate.item);
+    let cards: String = (1..)
+        .zip(suspects)
+        .filter_map(|(rank, candidate)| Some(card(rank, candidate, strip(candidate)?, classes)))
+        .collect();
     let all = report.label_candidates.len();
-    let shown = report.label_candidates.iter().take(MAX_CANDIDATES);
-    let rows: Vec<_> = shown.enumerate().map(row).collect();
+    let shown = (1..).zip(report.label_candidates.iter().take(MAX_CANDIDATES));
+    let rows: Vec<_> = shown
+        .filter(|(rank, candidate)| *rank > suspects.len() || strip(candidate).is_none())
+        .map(|(rank, candidate)| table_row(rank, candidate, classes))
+        .collect();
     let more = if all > MAX_CANDIDATES {
         format!("; the first {MAX_CANDIDATES} are here")
     } else {
         String::new()
     };
-    let body = format!(
+    let mut body = format!(
         "<p>{}, the most suspect first{more}: models that never saw them take them confidently for another class. Look at each \
-         before its label is changed; a hard item looks like a wrong label.</p>\n{}<p class=\"note\">Margin: score of the label \
-         less the best other score. By confident learning (Northcutt et al., 2021).</p>\n",
+         before its label is changed; a hard item looks like a wrong label.</p>\n",
         count(all, "item"),
-        table(
-            "words named",
-            &["Item", "Label", "Looks like", "Margin"],
-            &rows
-        ),
     );
+    if !cards.is_empty() {
+        body += &how_to_look(report);
+        body += &format!("<div class=\"cards\">\n{cards}</div>\n");
+    }
+    if !rows.is_empty() {
+        let heads = ["Item", "Label", "Looks like", "Margin"];
+        body += &table("words named", &heads, &rows);
+    }
+    body += "<p class=\"note\">Margin: score of the label less the best other score. By confident learning (Northcutt et al., \
+             2021).</p>\n";
     Some(Section {
         heading: "Labels to look at",
         body,
     })
+}
+
+fn card(rank: usize, candidate: &LabelCandidate, strip: &Strip, classes: &[String]) -> String {
+    let likely = &classes[candidate.likely];
+    let words = format!(
+        "{rank}. labelled <b>{}</b>, looks like {}<small>margin {:+.3}</small>",
+        breakable(&classes[candidate.label]),
+        breakable(likely),
+        candidate.margin,
+    );
+    clip_card(strip, likely, candidate.group.as_deref(), &words)
+}
+
+fn table_row(rank: usize, candidate: &LabelCandidate, classes: &[String]) -> Vec<String> {
+    let group = match &candidate.group {
+        Some(group) => format!("<small>{}</small>", breakable(group)),
+        None => String::new(),
+    };
+    vec![
+        format!("{rank}. {}{group}", breakable(&candidate.item)),
+        breakable(&classes[candidate.label]),
+        breakable(&classes[candidate.likely]),
+        format!("<span class=\"num\">{:+.3}</span>", candidate.margin),
+    ]
 }

@@ -152,7 +152,7 @@ pub(super) fn mistakes(report: &Report) -> Option<Section> {
 }
 
 /// What the pictures of a card show.
-fn how_to_look(report: &Report) -> String {
+pub(super) fn how_to_look(report: &Report) -> String {
     let is_explained = report.strips.iter().any(|strip| strip.explained.is_some());
     let heat = if is_explained {
         " Beside it, in orange, what in the picture spoke for the wrong answer (Grad-CAM: how much each place of the model's \
@@ -167,10 +167,28 @@ fn how_to_look(report: &Report) -> String {
 }
 
 fn card(mistake: &Mistake, strip: &Strip) -> String {
-    let what = format!("{}, taken for {}", mistake.item, mistake.predicted);
-    let mut films = film(strip, &strip.jpeg, &what);
+    let words = format!(
+        "<b>{}</b>, not {}<small>score {:.3}, of the truth {:.3}</small>",
+        breakable(&mistake.predicted),
+        breakable(&mistake.truth),
+        mistake.score,
+        mistake.truth_score,
+    );
+    let taken_for = &mistake.predicted;
+    clip_card(strip, taken_for, mistake.group.as_deref(), &words)
+}
+
+/// A clip that was taken for a class, with what spoke for it where that is known, and `words` (HTML) below.
+pub(super) fn clip_card(
+    strip: &Strip,
+    taken_for: &str,
+    group: Option<&str>,
+    words: &str,
+) -> String {
+    let item = &strip.item;
+    let mut films = film(strip, &strip.jpeg, &format!("{item}, taken for {taken_for}"));
     if let Some(explained) = &strip.explained {
-        let what = format!("where {} was seen in {}", explained.class, mistake.item);
+        let what = format!("where {} was seen in {item}", explained.class);
         let _ = write!(
             films,
             "<div>{}{}</div>",
@@ -178,18 +196,13 @@ fn card(mistake: &Mistake, strip: &Strip) -> String {
             bars(strip, explained)
         );
     }
-    let group = match &mistake.group {
+    let group = match group {
         Some(group) => format!("<small>{}</small>", breakable(group)),
         None => String::new(),
     };
     format!(
-        "<div class=\"card\">\n<div class=\"films\">{films}</div>\n<p><b>{}</b>, not {}\
-         <small>score {:.3}, of the truth {:.3}</small><small>{}</small>{group}</p>\n</div>\n",
-        breakable(&mistake.predicted),
-        breakable(&mistake.truth),
-        mistake.score,
-        mistake.truth_score,
-        breakable(&mistake.item),
+        "<div class=\"card\">\n<div class=\"films\">{films}</div>\n<p>{words}<small>{}</small>{group}</p>\n</div>\n",
+        breakable(item),
     )
 }
 

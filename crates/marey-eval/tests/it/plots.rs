@@ -1,6 +1,6 @@
 //! Every plot, drawn.
 
-use marey_eval::{CurvePanel, Plot};
+use marey_eval::{CurvePanel, LearningCurve, LearningPoint, MeasuredFigure, Plot};
 
 use crate::sample;
 
@@ -86,4 +86,32 @@ fn names_of_any_kind_can_be_drawn() {
             plot.to_png().expect("a drawable plot");
         }
     }
+}
+
+#[test]
+fn a_learning_curve_shows_what_was_measured_and_what_is_projected() {
+    let measured = [(100, 0.6), (200, 0.7), (400, 0.78)].map(|(num_items, value)| MeasuredFigure {
+        num_items,
+        value,
+        interval: [value - 0.1, value + 0.08],
+    });
+    let points = measured.map(|point| LearningPoint {
+        num_items: point.num_items,
+        error: 1.0 - point.value,
+        standard_error: 0.045,
+    });
+    let curve = LearningCurve::fit(&points, 0).expect("three sizes");
+    let plot = curve.plot(&measured, 400, "macro F1");
+    assert_eq!(plot.title(), "macro F1 by the number of training items");
+    let svg = plot.to_svg();
+    assert_eq!(svg.matches("<circle").count(), 3 + 1 + 1);
+    assert_eq!(svg.matches("<polygon").count(), 1);
+    for part in ["400 items there are", "training items", "100 %"] {
+        assert!(svg.contains(part), "{part}");
+    }
+    plot.to_png().expect("a drawable plot");
+    // Without a projection nothing is marked.
+    let svg = curve.plot(&measured, 0, "top-1").to_svg();
+    assert_eq!(svg.matches("<circle").count(), 3 + 1);
+    assert!(!svg.contains("there are"), "{svg}");
 }
