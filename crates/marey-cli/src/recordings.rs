@@ -3,9 +3,12 @@
 use anyhow::{Context, Result, bail};
 use marey::{
     data::{Dataset, Split},
-    eval::{Report, Windowed, judge_anomalies, judge_recordings},
+    eval::{
+        BinaryScored, Report, Validation, VerdictThreshold, Windowed, judge_anomalies,
+        judge_recordings, judge_verdicts, video_scores,
+    },
     infer::{Watched, Windowing, watch},
-    train::{EventsConfig, Recipe},
+    train::{AnomalyConfig, EventsConfig, Recipe},
 };
 
 use crate::{
@@ -20,7 +23,7 @@ pub(crate) fn check(recipe: &Recipe, dataset: &Dataset) -> Result<()> {
         windowing("eval.events", [events.window, events.hop], dataset)?;
     }
     if let Some(anomaly) = &recipe.eval.anomaly {
-        normal_class(&anomaly.normal, dataset)?;
+        normal_class(recipe, dataset)?;
         windowing("eval.anomaly", [anomaly.window, anomaly.hop], dataset)?;
     }
     Ok(())
@@ -39,7 +42,7 @@ pub(crate) fn add(report: &mut Report, evaluated: &Evaluated<'_>, with_events: b
     if let Some(events) = events {
         let is_event = is_event(events, dataset)?;
         let windowing = windowing("eval.events", [events.window, events.hop], dataset)?;
-        let watched = watched(evaluated, &windowing)?;
+        let watched = watched(evaluated, evaluated.split, &windowing)?;
         if watched.recordings.is_empty() {
             bail!(
                 "no recording can be judged for events: {}",
@@ -57,33 +60,94 @@ pub(crate) fn add(report: &mut Report, evaluated: &Evaluated<'_>, with_events: b
         known = Some((windowing, watched));
     }
     if let Some(anomaly) = &config.anomaly {
-        let normal = normal_class(&anomaly.normal, dataset)?;
+        let normal = normal_class(evaluated.recipe, dataset)?;
         let windowing = windowing("eval.anomaly", [anomaly.window, anomaly.hop], dataset)?;
         let watched = match known {
             Some((known, watched)) if known == windowing => watched,
-            _ => watched(evaluated, &windowing)?,
+            _ => watched(evaluated, evaluated.split, &windowing)?,
         };
-        report.anomalies = Some(judge_anomalies(
+        let mut found = judge_anomalies(
             classes,
             normal,
             &watched.recordings,
             &windowed(&windowing, &watched),
             (anomaly.top, anomaly.over),
             bootstrap,
-        )?);
+        )?;
+        let aggregate = anomaly.verdict_aggregate();
+        let judged = video_scores(&watched.recordings, normal, aggregate)?;
+        match verdict_threshold(evaluated, anomaly, &judged, &windowing)? {
+            Ok(threshold) => {
+                let by = aggregate.to_string();
+                found.verdicts = Some(judge_verdicts(&judged, &by, threshold, bootstrap)?);
+            }
+            Err(reason) => found.no_verdicts = Some(reason),
+        }
+        report.anomalies = Some(found);
     }
     Ok(())
 }
 
-fn watched(evaluated: &Evaluated<'_>, windowing: &Windowing) -> Result<Watched> {
+/// The threshold of the verdicts on the recordings `judged`, chosen on the validation split; or a sentence that says why there
+/// is none.
+fn verdict_threshold(
+    evaluated: &Evaluated<'_>,
+    anomaly: &AnomalyConfig,
+    judged: &[BinaryScored],
+    windowing: &Windowing,
+) -> Result<Result<VerdictThreshold, String>> {
+    let dataset = &evaluated.data.dataset;
+    if let Some(kind) = only_kind(judged) {
+        return Ok(Err(format!(
+            "all judged recordings are {kind}, so a verdict cannot be judged"
+        )));
+    }
+    if dataset.indices(Split::Validation).is_empty() {
+        return Ok(Err(
+            "a threshold is chosen on the validation split, and the data has none".to_owned(),
+        ));
+    }
+    let validation = match evaluated.split {
+        Split::Validation => judged.to_vec(),
+        _ => {
+            let normal = normal_class(evaluated.recipe, dataset)?;
+            let watched = watched(evaluated, Split::Validation, windowing)?;
+            video_scores(&watched.recordings, normal, anomaly.verdict_aggregate())?
+        }
+    };
+    if let Some(kind) = only_kind(&validation) {
+        return Ok(Err(format!(
+            "a threshold is chosen on recordings of both kinds, and all of the validation split are {kind}"
+        )));
+    }
+    let validation = Validation::of_split(Split::Validation.name(), validation.as_slice())?;
+    Ok(Ok(VerdictThreshold::choose(&validation, anomaly.costs)?))
+}
+
+/// What all recordings are, where they are all alike; "left out" where there are none.
+fn only_kind(recordings: &[BinaryScored]) -> Option<&'static str> {
+    let anomalous = recordings.iter().filter(|it| it.is_positive).count();
+    match anomalous {
+        _ if recordings.is_empty() => Some("left out"),
+        0 => Some("normal"),
+        all if all == recordings.len() => Some("anomalous"),
+        _ => None,
+    }
+}
+
+fn watched(evaluated: &Evaluated<'_>, split: Split, windowing: &Windowing) -> Result<Watched> {
     let mut bar = Bar::new("recordings");
+    let prefix = match split == evaluated.split {
+        true => "watching".to_owned(),
+        false => format!("watching {}", split.name()),
+    };
     Ok(watch(
         evaluated.predictor,
         &evaluated.data.dataset,
-        evaluated.split,
+        split,
         windowing,
         evaluated.recipe.data.unreadable,
-        &mut |done, total| bar.show("watching", done, total, ""),
+        &mut |done, total| bar.show(&prefix, done, total, ""),
     )?)
 }
 
@@ -118,7 +182,10 @@ fn is_event(events: &EventsConfig, dataset: &Dataset) -> Result<Vec<bool>> {
     Ok(is_event)
 }
 
-fn normal_class(name: &str, dataset: &Dataset) -> Result<usize> {
+fn normal_class(recipe: &Recipe, dataset: &Dataset) -> Result<usize> {
+    let name = recipe.normal().context(
+        "a recipe with [eval.anomaly] has a normal class: it was checked when it was read",
+    )?;
     dataset.classes.index(name).with_context(|| {
         format!(
             "eval.anomaly.normal names {name:?}, which is no class: there are {}",

@@ -65,6 +65,17 @@ pub enum Aggregate {
     ShareOver(f64),
 }
 
+impl std::fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mean => write!(f, "mean over its windows"),
+            Self::Max => write!(f, "highest window"),
+            Self::TopMean(count) => write!(f, "mean of the {count} highest windows"),
+            Self::ShareOver(over) => write!(f, "share of windows above {over}"),
+        }
+    }
+}
+
 impl Aggregate {
     /// The score of a video.
     ///

@@ -111,7 +111,7 @@ pub(crate) fn check_binary(items: &[BinaryScored]) -> Result<(), Error> {
     Ok(())
 }
 
-fn units_of(items: &[BinaryScored], bootstrap: &Bootstrap) -> Result<Units, Error> {
+pub(crate) fn units_of(items: &[BinaryScored], bootstrap: &Bootstrap) -> Result<Units, Error> {
     let keys: Vec<(&str, Option<&str>)> = items
         .iter()
         .map(|item| (item.item.as_str(), item.group.as_deref()))

@@ -102,6 +102,8 @@ mod trust;
 
 mod recordings;
 
+mod verdict;
+
 mod predictions;
 
 mod table;
@@ -144,7 +146,7 @@ pub use ranking::{
 };
 pub use recordings::{
     Recording, RecordingAnomalies, RecordingEvents, VideoFigures, Windowed, judge_anomalies,
-    judge_recordings,
+    judge_recordings, video_scores,
 };
 pub use reliability::{ReliabilityBin, calibration_error, reliability};
 pub use report::{
@@ -158,4 +160,5 @@ pub use strip::{Heat, Strip};
 pub use threshold::{ChosenThreshold, Costs, choose_confidence, choose_coverage, choose_threshold};
 pub use trust::{CalibrationFigures, Rejected, Selective, judge_answers, judge_calibration};
 pub use validation::Validation;
+pub use verdict::{VerdictThreshold, Verdicts, judge_verdicts};
 pub use views::{ViewAggregate, ViewScores};

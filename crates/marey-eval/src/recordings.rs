@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Aggregate, AlarmRules, BinaryScored, Bootstrap, Error, EventRules, Figure, ScoredVideo,
-    ScoredWindow, TrueEvent, WatchedStream, alarms_from_windows, judge_events, judge_frames,
-    judge_scores, scores_of_instants,
+    ScoredWindow, TrueEvent, Verdicts, WatchedStream, alarms_from_windows, judge_events,
+    judge_frames, judge_scores, scores_of_instants,
 };
 
 /// A recording with the scores of its windows and what happened in it.
@@ -137,6 +137,12 @@ pub struct RecordingAnomalies {
     pub frames: Vec<Figure>,
     /// Figures of whole recordings, a way to sum up a recording each. Empty where all are normal, or all anomalous.
     pub videos: Vec<VideoFigures>,
+    /// Verdicts on whole recordings, at a threshold of the validation split. `None` where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Verdicts>,
+    /// Why there are no verdicts, a sentence. `None` where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_verdicts: Option<String>,
     /// Recordings that were left out, and why, a sentence each.
     pub left_out: Vec<String>,
 }
@@ -148,6 +154,42 @@ pub struct VideoFigures {
     pub aggregate: String,
     /// As [`judge_scores`] gives them.
     pub figures: Vec<Figure>,
+}
+
+/// The anomaly score of each window: the model's own, or 1 less its score of class `normal`.
+fn window_scores(recording: &Recording, normal: usize) -> Vec<f64> {
+    let windows = recording.windows.iter();
+    windows
+        .map(|window| match window.anomaly {
+            Some(anomaly) => f64::from(anomaly),
+            None => 1.0 - f64::from(window.scores[normal]),
+        })
+        .collect()
+}
+
+/// Whether something happens in a recording that is not of class `normal`.
+fn is_anomalous(recording: &Recording, normal: usize) -> bool {
+    recording.truths.iter().any(|truth| truth.class != normal)
+}
+
+/// One anomaly score a recording, and whether anything but class `normal` happens in it.
+///
+/// # Errors
+/// As [`Aggregate::of`].
+pub fn video_scores(
+    recordings: &[Recording],
+    normal: usize,
+    aggregate: Aggregate,
+) -> Result<Vec<BinaryScored>, Error> {
+    let of_recording = |recording: &Recording| {
+        Ok(BinaryScored {
+            item: recording.name.clone(),
+            group: recording.group.clone(),
+            is_positive: is_anomalous(recording, normal),
+            score: aggregate.of(&window_scores(recording, normal))?,
+        })
+    };
+    recordings.iter().map(of_recording).collect()
 }
 
 /// Judges the anomaly scores of `recordings`, where class `normal` is normal and all others are anomalies.
@@ -165,15 +207,6 @@ pub fn judge_anomalies(
     (top, over): (usize, f64),
     bootstrap: &Bootstrap,
 ) -> Result<RecordingAnomalies, Error> {
-    let scores_of = |recording: &Recording| -> Vec<f64> {
-        let windows = recording.windows.iter();
-        windows
-            .map(|window| match window.anomaly {
-                Some(anomaly) => f64::from(anomaly),
-                None => 1.0 - f64::from(window.scores[normal]),
-            })
-            .collect()
-    };
     let video = |recording: &Recording| {
         let spans: Vec<Span> = recording.windows.iter().map(|window| window.span).collect();
         let truths = recording.truths.iter();
@@ -183,7 +216,7 @@ pub fn judge_anomalies(
             scores: scores_of_instants(
                 &recording.frames,
                 &spans,
-                &scores_of(recording),
+                &window_scores(recording, normal),
                 recording.watched,
             ),
             timestamps: recording.frames.clone(),
@@ -201,32 +234,19 @@ pub fn judge_anomalies(
         judged => judged?,
     };
     let aggregates = [
-        ("mean over its windows", Aggregate::Mean),
-        ("highest window", Aggregate::Max),
-        ("", Aggregate::TopMean(top)),
-        ("", Aggregate::ShareOver(over)),
+        Aggregate::Mean,
+        Aggregate::Max,
+        Aggregate::TopMean(top),
+        Aggregate::ShareOver(over),
     ];
     let mut of_videos = Vec::new();
-    for (words, aggregate) in aggregates {
+    for aggregate in aggregates {
         if num_anomalous == 0 || num_anomalous == videos.len() {
             break;
         }
-        let items = recordings.iter().zip(&videos).map(|(recording, video)| {
-            Ok(BinaryScored {
-                item: video.name.clone(),
-                group: video.group.clone(),
-                is_positive: !video.anomalous.is_empty(),
-                score: aggregate.of(&scores_of(recording))?,
-            })
-        });
-        let items: Vec<BinaryScored> = items.collect::<Result<_, Error>>()?;
-        let words = match aggregate {
-            Aggregate::TopMean(count) => format!("mean of the {count} highest windows"),
-            Aggregate::ShareOver(over) => format!("share of windows above {over}"),
-            Aggregate::Mean | Aggregate::Max => words.to_owned(),
-        };
+        let items = video_scores(recordings, normal, aggregate)?;
         of_videos.push(VideoFigures {
-            aggregate: words,
+            aggregate: aggregate.to_string(),
             figures: judge_scores(&items, bootstrap)?,
         });
     }
@@ -242,6 +262,8 @@ pub fn judge_anomalies(
         anomalous: num_anomalous,
         frames,
         videos: of_videos,
+        verdicts: None,
+        no_verdicts: None,
         left_out: windowed.left_out.clone(),
     })
 }

@@ -13,6 +13,8 @@ mod trust;
 
 mod recordings;
 
+mod verdicts;
+
 mod labels;
 
 mod doubts;

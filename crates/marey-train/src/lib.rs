@@ -87,4 +87,4 @@ pub use sam::SamConfig;
 pub use schedule::{Anneal, Plateau, Schedule, ScheduleConfig, ScheduleKind};
 pub use trainer::{Ending, Setup, Start, Trained, train};
 pub use validate::Validation;
-pub use watching::{AnomalyConfig, EventsConfig};
+pub use watching::{AnomalyConfig, EventsConfig, VerdictBy};

@@ -278,6 +278,7 @@ impl Recipe {
         self.check_choice()?;
         self.task.validate()?;
         self.check_bags()?;
+        self.check_normal()?;
         train.sampler.validate()?;
         if let Some(mix) = train.mix {
             mix.validate(train.batch)?;

@@ -1,6 +1,6 @@
 //! `[eval.events]` and `[eval.anomaly]`: what is judged on whole recordings, in sliding windows.
 
-use marey_eval::{AlarmRules, EventRules};
+use marey_eval::{Aggregate, AlarmRules, Costs, EventRules};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +74,9 @@ impl EventsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnomalyConfig {
-    /// The class of what is normal.
-    pub normal: String,
+    /// The class of what is normal (default: that of the task, where `task.kind = "anomaly"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal: Option<String>,
     /// Seconds of a window (default: the median length of the labelled spans of the training split).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<f64>,
@@ -88,6 +89,28 @@ pub struct AnomalyConfig {
     /// Threshold of the share of windows above it, another way (default 0.5).
     #[serde(default = "half")]
     pub over: f64,
+    /// Which of the ways to sum up a recording decides whether it is called anomalous (default `"top"`).
+    #[serde(default)]
+    pub verdict: VerdictBy,
+    /// What a false alarm and a miss cost, for the threshold of the verdict (default: normal and anomalous recordings weigh the
+    /// same, however many there are of each).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
+}
+
+/// The score that decides about a whole recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictBy {
+    /// The mean over its windows.
+    Mean,
+    /// Its highest window.
+    Highest,
+    /// The mean of its [`AnomalyConfig::top`] highest windows.
+    #[default]
+    Top,
+    /// The share of its windows above [`AnomalyConfig::over`].
+    Over,
 }
 
 const fn three() -> usize {
@@ -99,6 +122,16 @@ const fn half() -> f64 {
 }
 
 impl AnomalyConfig {
+    /// How the windows of a recording become the score that decides about it.
+    pub const fn verdict_aggregate(&self) -> Aggregate {
+        match self.verdict {
+            VerdictBy::Mean => Aggregate::Mean,
+            VerdictBy::Highest => Aggregate::Max,
+            VerdictBy::Top => Aggregate::TopMean(self.top),
+            VerdictBy::Over => Aggregate::ShareOver(self.over),
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), String> {
         if self.top == 0 {
             return Err("eval.anomaly.top is 0, it must be at least 1".to_owned());
@@ -107,6 +140,15 @@ impl AnomalyConfig {
             return Err(format!(
                 "eval.anomaly.over is {}, it must lie in 0..=1",
                 self.over
+            ));
+        }
+        if let Some(Costs { false_alarm, miss }) = self.costs
+            && ![false_alarm, miss]
+                .iter()
+                .all(|cost| *cost > 0.0 && cost.is_finite())
+        {
+            return Err(format!(
+                "eval.anomaly.costs is {{ false_alarm = {false_alarm}, miss = {miss} }}, both must be above 0"
             ));
         }
         validate_windows("eval.anomaly", self.window, self.hop)
@@ -170,7 +212,17 @@ mod tests {
         }
         let anomaly: AnomalyConfig = toml::from_str("normal = \"quiet\"").expect("valid");
         assert_eq!((anomaly.top, anomaly.over), (3, 0.5));
+        assert_eq!(anomaly.verdict_aggregate(), Aggregate::TopMean(3));
         assert_eq!(anomaly.validate(), Ok(()));
+        let free = AnomalyConfig {
+            costs: Some(Costs {
+                false_alarm: 0.0,
+                miss: 1.0,
+            }),
+            ..anomaly.clone()
+        };
+        let error = free.validate().expect_err("costs nothing");
+        assert!(error.contains("both must be above 0"), "{error}");
         let none = AnomalyConfig { top: 0, ..anomaly };
         assert!(none.validate().is_err());
     }

@@ -142,7 +142,9 @@ fn labels_are_looked_at_by_models_that_never_saw_them() {
     let candidates = report["label_candidates"].as_array().unwrap_or(&empty);
     // The most suspect ones are shown with their clips.
     let page = project.read("labels/report.html");
-    let (_, section) = page.split_once("<h2>Labels to look at</h2>").unwrap_or_default();
+    let (_, section) = page
+        .split_once("<h2>Labels to look at</h2>")
+        .unwrap_or_default();
     let (section, _) = section.split_once("</section>").unwrap_or_default();
     let num_shown = candidates.len().min(12);
     assert!(num_shown > 0, "no candidate: the test shows nothing");

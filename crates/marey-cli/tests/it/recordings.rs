@@ -10,7 +10,8 @@ fn json(text: &str) -> Value {
 /// Seconds of one rendered clip.
 const CLIP_SEC: f64 = 0.96;
 
-/// Recordings of four clips each, every clip a labelled span; the last recording holds the first motion only.
+/// Recordings of four clips each, every clip a labelled span; the last recordings of validation and test hold the first
+/// motion only.
 fn with_recordings() -> Project {
     let project = Project::new();
     let mut rows = String::from("path,label,group,split,start,end\n");
@@ -21,7 +22,7 @@ fn with_recordings() -> Project {
         let mut frames = Vec::new();
         for place in 0..4 {
             let motion = match recording {
-                7 => Motion::ALL[0],
+                5 | 7 => Motion::ALL[0],
                 _ => Motion::ALL[(place + recording) % 4],
             };
             let seed = 100 + recording as u64;
@@ -99,11 +100,28 @@ fn events_and_anomalies_of_recordings_are_in_the_report() {
             "share of windows above 0.5"
         ]
     );
+    // A threshold that one anomalous and one normal validation recording chose.
+    let verdicts = &anomalies["verdicts"];
+    assert_eq!(verdicts["aggregate"], "mean of the 2 highest windows");
+    assert_eq!(verdicts["threshold"]["anomalous"], 1);
+    assert_eq!(verdicts["threshold"]["chosen"]["support"], 2);
+    let rows = verdicts["confusion"].as_array().expect("rows");
+    for row in rows {
+        let row = row.as_array().expect("two counts");
+        let total: u64 = row.iter().filter_map(Value::as_u64).sum();
+        assert_eq!(total, 1, "{rows:?}");
+    }
+    for figure in verdicts["figures"].as_array().expect("figures") {
+        assert!(figure["interval"]["high"].is_number(), "{figure}");
+    }
+    assert!(printed.contains("verdict by recording, "), "{printed}");
     let page = project.read("runs/small-1/report.html");
     for part in [
         "Events in recordings",
         "Anomalies in recordings",
         "By recording: highest window",
+        "Verdict by recording",
+        "chosen on the validation split (2 recordings, 1 anomalous)",
     ] {
         assert!(page.contains(part), "{part}");
     }
@@ -131,6 +149,11 @@ fn what_cannot_be_watched_is_refused_before_a_run_is_made() {
     assert!(error.contains("\"walking\", which is no class"), "{error}");
     let error = project.refuse(&["eval.events={}"]);
     assert!(error.contains("set eval.events.window"), "{error}");
+    let error = project.refuse(&["eval.anomaly={}"]);
+    assert!(error.contains("names no normal class"), "{error}");
+    let task = "task={kind=\"anomaly\", normal=\"horizontal\"}";
+    let error = project.refuse(&[task, "eval.anomaly={normal=\"vertical\", window=0.4}"]);
+    assert!(error.contains("a recipe has one normal class"), "{error}");
     let error = project.refuse(&["eval.anomaly={normal=\"quiet\"}"]);
     assert!(error.contains("\"quiet\", which is no class"), "{error}");
 }

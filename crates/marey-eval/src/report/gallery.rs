@@ -186,7 +186,11 @@ pub(super) fn clip_card(
     words: &str,
 ) -> String {
     let item = &strip.item;
-    let mut films = film(strip, &strip.jpeg, &format!("{item}, taken for {taken_for}"));
+    let mut films = film(
+        strip,
+        &strip.jpeg,
+        &format!("{item}, taken for {taken_for}"),
+    );
     if let Some(explained) = &strip.explained {
         let what = format!("where {} was seen in {item}", explained.class);
         let _ = write!(

@@ -3,6 +3,7 @@
 use super::Report;
 use super::page::{Section, capitalised, table};
 use super::sections::method_name;
+use super::verdicts;
 use crate::plot::escape;
 use crate::table::count;
 use crate::{Figure, RecordingAnomalies, RecordingEvents};
@@ -95,6 +96,7 @@ pub(super) fn anomalies(report: &Report) -> Option<Section> {
             table("tight", &HEADS, &rows)
         );
     }
+    body += &verdicts::verdicts(report, anomalies);
     body += &left_out(&anomalies.left_out);
     Some(Section {
         heading: "Anomalies in recordings",
@@ -146,7 +148,7 @@ fn left_out(reasons: &[String]) -> String {
 }
 
 /// A number with as many digits as help.
-fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -175,12 +177,12 @@ impl std::fmt::Display for RecordingAnomalies {
             writeln!(f, "by recording, {}", videos.aggregate)?;
             lines(f, &videos.figures)?;
         }
-        Ok(())
+        verdicts::write_text(f, self)
     }
 }
 
 /// A line a figure.
-fn lines(f: &mut std::fmt::Formatter<'_>, figures: &[Figure]) -> std::fmt::Result {
+pub(super) fn lines(f: &mut std::fmt::Formatter<'_>, figures: &[Figure]) -> std::fmt::Result {
     for figure in figures {
         writeln!(
             f,

@@ -409,6 +409,8 @@ fn what_was_judged_beside_the_items_has_its_place() {
         "holds items of other splits",
         "<h2>Anomalies in recordings",
         "By recording: mean of the 3 highest windows",
+        "Verdict by recording",
+        "chosen on the validation split (6 recordings, 4 anomalous)",
         "<h2>Labels to look at",
         "Words on this page",
     ] {

@@ -2,10 +2,11 @@
 
 use marey_clip::{Span, Timestamp, rng_for};
 use marey_eval::{
-    AlarmRules, Bootstrap, Calibration, Curve, CurvePanel, DataSection, Evaluation, EventRules,
-    Finding, Heat, Origin, Recording, Report, Scored, ScoredWindow, Severity, Skipped, SplitCounts,
-    SplitItems, Strip, TrueEvent, Windowed, classify, compare, generalisation_gap, judge_anomalies,
-    judge_answers, judge_calibration, judge_recordings, label_candidates,
+    Aggregate, AlarmRules, Bootstrap, Calibration, Curve, CurvePanel, DataSection, Evaluation,
+    EventRules, Finding, Heat, Origin, Recording, Report, Scored, ScoredWindow, Severity, Skipped,
+    SplitCounts, SplitItems, Strip, TrueEvent, Validation, VerdictThreshold, Windowed, classify,
+    compare, generalisation_gap, judge_anomalies, judge_answers, judge_calibration,
+    judge_recordings, judge_verdicts, label_candidates, video_scores,
 };
 use rand::Rng;
 
@@ -201,17 +202,23 @@ fn add_recordings(report: &mut Report) {
         )
         .expect("sound recordings"),
     );
-    report.anomalies = Some(
-        judge_anomalies(
-            &classes,
-            normal,
-            &recordings,
-            &windowed,
-            (3, 0.5),
-            &bootstrap,
-        )
-        .expect("sound recordings"),
-    );
+    let mut anomalies = judge_anomalies(
+        &classes,
+        normal,
+        &recordings,
+        &windowed,
+        (3, 0.5),
+        &bootstrap,
+    )
+    .expect("sound recordings");
+    let aggregate = Aggregate::TopMean(3);
+    let videos = video_scores(&recordings, normal, aggregate).expect("sound scores");
+    let validation = Validation::of_split("validation", &videos[..6]).expect("validation");
+    let threshold = VerdictThreshold::choose(&validation, None).expect("both kinds");
+    let by = aggregate.to_string();
+    let verdicts = judge_verdicts(&videos[6..], &by, threshold, &bootstrap);
+    anomalies.verdicts = Some(verdicts.expect("both kinds"));
+    report.anomalies = Some(anomalies);
 }
 
 /// A ball that crosses each clip, and heat that follows it.

@@ -94,6 +94,33 @@ impl Recipe {
         Ok(())
     }
 
+    /// The class of what is normal: that of the task, or of `[eval.anomaly]` where the task has none. `None` where the recipe
+    /// asks for no anomalies.
+    pub fn normal(&self) -> Option<&str> {
+        match &self.task {
+            Task::Anomaly { normal, .. } => Some(normal),
+            Task::Classify { .. } => self.eval.anomaly.as_ref()?.normal.as_deref(),
+        }
+    }
+
+    /// Refuses two normal classes, and anomalies without one.
+    pub(super) fn check_normal(&self) -> Result<(), String> {
+        let Some(anomaly) = &self.eval.anomaly else {
+            return Ok(());
+        };
+        match (&self.task, &anomaly.normal) {
+            (Task::Anomaly { normal, .. }, Some(named)) if named != normal => Err(format!(
+                "task.normal is `{normal}` and eval.anomaly.normal is `{named}`: a recipe has one normal class, so remove \
+                 eval.anomaly.normal"
+            )),
+            (Task::Classify { .. }, None) => Err(
+                "eval.anomaly names no normal class: set eval.anomaly.normal, or task.kind = \"anomaly\" with task.normal"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses what leaves no bags to rank.
     pub(super) fn check_bags(&self) -> Result<(), String> {
         let key = "task.ranking";
