@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Arch, Error, ErrorKind, Input, Model, Outputs,
     arch::{
-        BackboneConfig, C3dConfig, FrameNetConfig, I3dConfig, MobileNet3dConfig, NUM_HEADS,
-        R3dConfig, SegmentNetConfig, SlowFastConfig, SlowOnlyConfig, Temporal, TwoStreamConfig,
-        X3dConfig,
+        BackboneConfig, C3dConfig, FrameNetConfig, I3dConfig, Lateral, MobileNet3dConfig,
+        NUM_HEADS, R3dConfig, SegmentNetConfig, SlowFastConfig, SlowOnlyConfig, Temporal,
+        TwoStreamConfig, X3dConfig,
     },
     boxed::Boxed,
     heads::Heads,
@@ -71,6 +71,10 @@ pub struct ModelConfig {
     /// EfficientNets have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_path: Option<f64>,
+    /// What follows the convolutions that join the two paths of SlowFast: `normed`, a norm and a rectifier as in PySlowFast
+    /// and pytorchvideo (default), or `plain`, nothing, as in mmaction2 (default of `slowfast_r50_thermal`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateral: Option<Lateral>,
     /// Weights to start from: a `.pth`, `.pt` or `.safetensors` file (default: random).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
@@ -90,6 +94,7 @@ impl ModelConfig {
             temporal_layers: None,
             dropout: None,
             drop_path: None,
+            lateral: None,
             weights: None,
             head: None,
         }
@@ -131,6 +136,10 @@ impl ModelConfig {
             let expected =
                 "nothing: only efficientnet_b0 to efficientnet_b4 have such a setting, remove it";
             return setting("drop_path", drop_path.to_string(), expected);
+        }
+        if let Some(lateral) = self.lateral.filter(|_| !self.arch.is_slowfast()) {
+            let expected = "nothing: only the slowfast_r50 networks join two paths, remove it";
+            return setting("lateral", lateral.name().to_owned(), expected);
         }
         self.validate_temporal(backbone.is_some())?;
         if let (None, Some(head)) = (&self.weights, self.head) {
@@ -297,13 +306,22 @@ impl ModelConfig {
             Arch::Mc3_18 => published!(R3d, R3dConfig::mc3_18(num_classes)),
             Arch::R2plus1d18 => published!(R3d, R3dConfig::r2plus1d_18(num_classes)),
             Arch::SlowFastR50_4x16 => {
-                published!(SlowFast, SlowFastConfig::r50_4x16(num_classes))
+                published!(
+                    SlowFast,
+                    self.slow_fast(SlowFastConfig::r50_4x16(num_classes))
+                )
             }
             Arch::SlowFastR50_8x8 => {
-                published!(SlowFast, SlowFastConfig::r50_8x8(num_classes))
+                published!(
+                    SlowFast,
+                    self.slow_fast(SlowFastConfig::r50_8x8(num_classes))
+                )
             }
             Arch::SlowFastR50Thermal => {
-                published!(SlowFast, SlowFastConfig::r50_thermal(num_classes))
+                published!(
+                    SlowFast,
+                    self.slow_fast(SlowFastConfig::r50_thermal(num_classes))
+                )
             }
             Arch::SlowOnlyR50 => published!(SlowOnly, SlowOnlyConfig::r50(num_classes)),
             Arch::X3dXs | Arch::X3dS | Arch::X3dM => {
@@ -322,6 +340,11 @@ impl ModelConfig {
     fn segment_net(&self, mut config: SegmentNetConfig) -> SegmentNetConfig {
         config.backbone.width = self.width.unwrap_or(1.0);
         config.dropout = self.dropout.unwrap_or(config.dropout);
+        config
+    }
+
+    fn slow_fast(&self, mut config: SlowFastConfig) -> SlowFastConfig {
+        config.lateral = self.lateral.unwrap_or(config.lateral);
         config
     }
 

@@ -340,6 +340,14 @@ impl Arch {
             || matches!(self.frame_backbone(), Some(BackboneConfig::ResNet(_)))
     }
 
+    /// Whether two paths of it are joined by convolutions.
+    pub(crate) const fn is_slowfast(self) -> bool {
+        matches!(
+            self,
+            Self::SlowFastR50_4x16 | Self::SlowFastR50_8x8 | Self::SlowFastR50Thermal
+        )
+    }
+
     /// Where it comes from.
     pub const fn paper(self) -> &'static str {
         self.entry().paper

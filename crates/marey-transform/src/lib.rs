@@ -49,3 +49,6 @@ pub use views::SpatialViews;
 
 #[cfg(test)]
 mod golden;
+
+#[cfg(test)]
+mod flow_golden;

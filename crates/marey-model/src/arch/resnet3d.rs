@@ -8,6 +8,8 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, assert_shape},
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, MaxPool3d};
 
@@ -41,12 +43,23 @@ pub(super) struct LateralConfig {
 }
 
 /// What follows the convolution that joins two pathways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Lateral {
     /// Nothing, as in mmaction2.
     Plain,
     /// A norm and a rectifier, as in PySlowFast and pytorchvideo.
     Normed,
+}
+
+impl Lateral {
+    /// Its name in recipes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Normed => "normed",
+        }
+    }
 }
 
 impl PathwayConfig {

@@ -10,7 +10,7 @@ pub(super) fn ours(arch: Arch, name: &str) -> Option<String> {
             let part = name.strip_prefix("head.net.1.")?;
             Some(format!("fc.{part}"))
         }
-        _ if is_slowfast(arch) || arch == Arch::SlowOnlyR50 => pytorchvideo(name),
+        _ if arch.is_slowfast() || arch == Arch::SlowOnlyR50 => pytorchvideo(name),
         // `Conv3d_1a_7x7`, `Mixed_3b`.
         Arch::I3d => Some(name.to_ascii_lowercase()),
         _ => None,
@@ -25,7 +25,7 @@ pub(super) fn in_our_order(
     mut values: Vec<f32>,
     shape: &[usize],
 ) -> Vec<f32> {
-    if is_slowfast(arch)
+    if arch.is_slowfast()
         && name.ends_with("blocks.6.proj.weight")
         && let [_, width] = *shape
     {
@@ -36,13 +36,6 @@ pub(super) fn in_our_order(
         }
     }
     values
-}
-
-const fn is_slowfast(arch: Arch) -> bool {
-    matches!(
-        arch,
-        Arch::SlowFastR50_4x16 | Arch::SlowFastR50_8x8 | Arch::SlowFastR50Thermal
-    )
 }
 
 /// Our name, which is mmaction2's, of a parameter of pytorchvideo's SlowFast or Slow.

@@ -48,6 +48,34 @@ pub(crate) fn clips(dims: [usize; 5], device: &Device) -> Tensor<5> {
     Tensor::from_data(TensorData::new(values, dims), device)
 }
 
+/// Frequencies down and across, phase and amplitude of the waves of [`moving`].
+const WAVES: [[f64; 4]; 4] = [
+    [0.11, 0.23, 0.3, 0.33],
+    [-0.29, 0.17, 1.1, 0.29],
+    [0.47, 0.05, 2.0, 0.21],
+    [0.21, -0.61, 0.7, 0.17],
+];
+
+/// A texture that moves by another step in each clip, for networks that look for optical flow: noise has none.
+pub(crate) fn moving(dims: [usize; 5], device: &Device) -> Tensor<5> {
+    let [_, t, h, w, c] = dims;
+    let value = |at: usize| {
+        let place = [at / (t * h * w * c), at / (h * w * c) % t, at / (w * c) % h];
+        let [clip, frame, y] = place.map(|at| at as f64);
+        let (x, channel) = ((at / c % w) as f64, (at % c) as f64);
+        let (y, x) = (
+            y - (0.8 - 0.5 * clip) * frame,
+            x + (1.3 - 0.7 * clip) * frame,
+        );
+        let wave = |[down, across, phase, amplitude]: [f64; 4]| {
+            amplitude * (down * y + across * x + phase + 0.3 * channel).sin()
+        };
+        WAVES.map(wave).iter().sum::<f64>() as f32
+    };
+    let values: Vec<f32> = (0..dims.iter().product()).map(value).collect();
+    Tensor::from_data(TensorData::new(values, dims), device)
+}
+
 /// A model of the published size with hashed weights, through a file as PyTorch would write it.
 pub(crate) fn model(config: &ModelConfig, num_classes: usize, device: &Device) -> Model {
     let mut config = config.clone();
