@@ -1,7 +1,7 @@
 //! Synthetic videos with a known truth, for tests and for `marey demo`.
 //!
 //! For: a motion data set that one frame cannot solve ([`write_motion_set`]), sets in the layouts of others with their
-//! faults ([`write_anomaly_set`], [`write_cattle_set`]), and writers of the video formats that the default build reads
+//! faults ([`write_anomaly_set`], [`write_cattle_set`], [`write_thermal_set`]), and writers of the video formats that the default build reads
 //! ([`write_gif`], [`write_image_folder`], [`write_mjpeg_avi`], [`write_mjpeg_mp4`]).
 //! Not for: reading files, tensors, or anything a trained model needs.
 //!
@@ -29,6 +29,10 @@ mod anomaly;
 
 mod cattle;
 
+mod hdf5;
+
+mod thermal;
+
 use std::path::{Path, PathBuf};
 
 pub use anomaly::{ANOMALY_CLASSES, AnomalySet, AnomalySize, NORMAL_CLASS, write_anomaly_set};
@@ -38,6 +42,7 @@ pub use motion::{Motion, MotionPath, Pose};
 pub use mp4::write_mjpeg_mp4;
 pub use render::{Colour, FRAME_SIDE_PX, Look, Shape};
 pub use set::{FRAMES_PER_CLIP, MotionSet, render_clip, write_motion_set};
+pub use thermal::{ThermalSet, write_thermal_set};
 pub use write::{write_gif, write_image_folder, write_mjpeg_avi};
 
 /// The folder of test data that lies beside the project: `$MAREY_SHARED/data`, else `../shared/data` seen from the

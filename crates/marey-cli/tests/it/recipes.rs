@@ -121,6 +121,42 @@ fn rendered_events_and_frame_trees_train() {
 }
 
 #[test]
+fn rendered_thermal_recordings_train_without_the_one_that_is_absent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root_of_set = dir.path().join("thermal");
+    let set = root_of_set.to_str().expect("UTF-8");
+    let output = run(&["data", "example", "thermal", set, "--videos", "3"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("3 recordings with"), "{text}");
+
+    let place = format!("data.path={set:?}");
+    let recipe = root().join("recipes/thermal-time.toml");
+    let recipe = recipe.to_str().expect("UTF-8");
+    let refused = run(&["train", recipe, "--set", &place, "--runs", set]);
+    assert_eq!(refused.status.code(), Some(2));
+    let problem = stderr(&refused);
+    assert!(problem.contains("SL14_R4.h5"), "{problem}");
+
+    let by_time = small_run("thermal-time", &[&place, "data.allow_missing=true"]);
+    assert!(items(&by_time).iter().sum::<u64>() > 30, "{by_time}");
+    // Frame by frame, as published: all of the annotated frames whose recording is there.
+    let given = small_run("thermal", &[&place, "data.allow_missing=true"]);
+    let annotated = |file: &str| {
+        let text = fs::read_to_string(root_of_set.join("annotations").join(file)).expect("a file");
+        let file: Value = serde_json::from_str(&text).expect("JSON");
+        let images = file["images"].as_array().expect("images").clone();
+        let is_there = |image: &&Value| image["sensor_id"] != "SL14_R4";
+        images.iter().filter(is_there).count() as u64
+    };
+    assert_eq!(
+        items(&given),
+        ["train.json", "val.json"].map(annotated),
+        "{given}"
+    );
+}
+
+#[test]
 fn thermal_loads_every_sample_and_reports_the_majority() {
     let Some(report) = report("thermal", &[]) else {
         return;

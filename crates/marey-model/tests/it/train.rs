@@ -7,7 +7,7 @@ use burn::{
     tensor::{DType, Device, Int, Tensor},
 };
 use marey_clip::rng_for;
-use marey_model::{Arch, Input, Model, ModelConfig, Temporal, weights};
+use marey_model::{Arch, Input, Model, ModelConfig, Temporal, arch::Lateral, weights};
 
 use crate::hashed::{clips, values};
 
@@ -340,6 +340,11 @@ fn settings_that_cannot_work_are_named() {
         |c| c.drop_path = Some(0.2),
         Arch::ResNet50,
         "model.drop_path is 0.2, expected nothing: only efficientnet_b0 to efficientnet_b4 have such a setting, remove it",
+    );
+    check(
+        |c| c.lateral = Some(Lateral::Plain),
+        Arch::SlowOnlyR50,
+        "model.lateral is plain, expected nothing: only the slowfast_r50 networks join two paths, remove it",
     );
     for arch in [r3d, Arch::Tsn, Arch::Tsm, Arch::TwoStream] {
         check(
