@@ -103,6 +103,21 @@ pub fn write_thermal_set(dir: &Path, num_recordings: usize, seed: u64) -> io::Re
             keyframes.push((is_there, keyframe));
         }
     }
+    write_annotations(dir, keyframes, seed, &mut set)?;
+    write_json(
+        &dir.join("frames/sensor_info.json"),
+        &Value::Object(sensors),
+    )?;
+    Ok(set)
+}
+
+/// The annotation files and the list of classes. `keyframes` say whether their recording is there.
+fn write_annotations(
+    dir: &Path,
+    mut keyframes: Vec<(bool, Keyframe)>,
+    seed: u64,
+    set: &mut ThermalSet,
+) -> io::Result<()> {
     // Frame by frame, as in the published set: every recording is on both sides.
     keyframes.shuffle(&mut rng_for(seed, 1, 0, 0));
     let num_train = keyframes.len() * 4 / 5;
@@ -128,12 +143,7 @@ pub fn write_thermal_set(dir: &Path, num_recordings: usize, seed: u64) -> io::Re
         .map(|(name, id)| ((*name).to_owned(), json!(id)))
         .collect();
     let mapping = json!({ "classes": CLASSES, "class_to_id": ids });
-    write_json(&dir.join("annotations/class_mapping.json"), &mapping)?;
-    write_json(
-        &dir.join("frames/sensor_info.json"),
-        &Value::Object(sensors),
-    )?;
-    Ok(set)
+    write_json(&dir.join("annotations/class_mapping.json"), &mapping)
 }
 
 fn write(path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
