@@ -143,8 +143,8 @@ fn numbers([[quiet, false_alarms], [missed, found]]: [[u64; 2]; 2]) -> Vec<Optio
 }
 
 fn described([[quiet, false_alarms], [missed, found]]: [[u64; 2]; 2]) -> [Described; 5] {
+    let all = quiet + false_alarms + missed + found;
     let of = |name, title, scale, counted: Option<[u64; 2]>, definition: &str, baseline: &str| {
-        let all = quiet + false_alarms + missed + found;
         Described {
             name,
             title,
@@ -155,11 +155,7 @@ fn described([[quiet, false_alarms], [missed, found]]: [[u64; 2]; 2]) -> [Descri
             baseline: baseline.to_owned(),
         }
     };
-    let (all, always) = (
-        quiet + false_alarms + missed + found,
-        "always \"anomalous\"",
-    );
-    let coin = "a coin";
+    let (always, coin) = ("always \"anomalous\"", "a coin");
     // Precision and F1 divide by what the verdicts call: no share of a fixed number, so no Wilson interval.
     [
         of(

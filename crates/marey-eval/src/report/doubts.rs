@@ -1,7 +1,7 @@
 //! Reasons to doubt: what the model only knows of its training set, and labels that look wrong.
 
 use super::Report;
-use super::gallery::{clip_card, how_to_look};
+use super::gallery::{cards_and_rows, clip_card};
 use super::page::{Section, breakable, capitalised, table};
 use crate::plot::escape;
 use crate::strip::Strip;
@@ -90,14 +90,8 @@ pub(super) fn labels(report: &Report) -> Option<Section> {
          before its label is changed; a hard item looks like a wrong label.</p>\n",
         count(all, "item"),
     );
-    if !cards.is_empty() {
-        body += &how_to_look(report);
-        body += &format!("<div class=\"cards\">\n{cards}</div>\n");
-    }
-    if !rows.is_empty() {
-        let heads = ["Item", "Label", "Looks like", "Margin"];
-        body += &table("words named", &heads, &rows);
-    }
+    let heads = ["Item", "Label", "Looks like", "Margin"];
+    body += &cards_and_rows(report, &cards, &heads, &rows);
     body += "<p class=\"note\">Margin: score of the label less the best other score. By confident learning (Northcutt et al., \
              2021).</p>\n";
     Some(Section {

@@ -137,22 +137,34 @@ pub(super) fn mistakes(report: &Report) -> Option<Section> {
         classification.num_mistakes,
         count(classification.num_items, "item"),
     );
-    if !cards.is_empty() {
-        body += &how_to_look(report);
-        body += &format!("<div class=\"cards\">\n{cards}</div>\n");
-    }
-    if !rows.is_empty() {
-        let heads = ["Item", "Truth", "Prediction", "Score"];
-        body += &table("words named", &heads, &rows);
-    }
+    let heads = ["Item", "Truth", "Prediction", "Score"];
+    body += &cards_and_rows(report, &cards, &heads, &rows);
     Some(Section {
         heading: "Mistakes",
         body,
     })
 }
 
+/// Items with their clips as cards, and the others as rows of a table; nothing where there are none.
+pub(super) fn cards_and_rows(
+    report: &Report,
+    cards: &str,
+    heads: &[&str],
+    rows: &[Vec<String>],
+) -> String {
+    let mut body = String::new();
+    if !cards.is_empty() {
+        body += &how_to_look(report);
+        body += &format!("<div class=\"cards\">\n{cards}</div>\n");
+    }
+    if !rows.is_empty() {
+        body += &table("words named", heads, rows);
+    }
+    body
+}
+
 /// What the pictures of a card show.
-pub(super) fn how_to_look(report: &Report) -> String {
+fn how_to_look(report: &Report) -> String {
     let is_explained = report.strips.iter().any(|strip| strip.explained.is_some());
     let heat = if is_explained {
         " Beside it, in orange, what in the picture spoke for the wrong answer (Grad-CAM: how much each place of the model's \

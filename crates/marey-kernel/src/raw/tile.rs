@@ -180,8 +180,8 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
                     panel = panel.add(2 * V::LANES);
                 }
             }
-            // Whole tiles of plain sums go from the registers to memory. Two loops without a choice inside: with one the
-            // sums would not stay in registers.
+            // Whole tiles of plain sums go from the registers to memory. No choice of the number of rows or lanes inside the
+            // loop: with one the sums would not stay in registers.
             let is_whole = args.finish.is_none() && args.outputs.len() == ROWS;
             if is_whole && args.width == VECTORS * V::LANES {
                 for i in 0..ROWS {
