@@ -59,6 +59,11 @@ impl<T> Shared<T> {
         Self(data.as_mut_ptr())
     }
 
+    /// Shares what lies at `start`.
+    pub(crate) fn at(start: *mut T) -> Self {
+        Self(start)
+    }
+
     /// The pointer itself.
     pub(crate) fn get(&self) -> *mut T {
         self.0

@@ -3,45 +3,33 @@
 use std::arch::x86_64::*;
 
 /// Column `j` of the result is lane `j` of every row.
+// Loops, not `array::from_fn`: what that calls would be compiled without AVX-512, and pass every row through memory.
+#[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn transposed(rows: [__m512i; 16]) -> [__m512i; 16] {
-    let a: [__m512i; 16] = std::array::from_fn(|i| {
-        let (p, q) = (rows[i & !1], rows[i | 1]);
-        if i & 1 == 0 {
-            _mm512_unpacklo_epi32(p, q)
-        } else {
-            _mm512_unpackhi_epi32(p, q)
-        }
-    });
-    let b: [__m512i; 16] = std::array::from_fn(|i| {
-        let (group, j) = (i & !3, i & 3);
-        let (p, q) = (a[group + j / 2], a[group + j / 2 + 2]);
-        if j & 1 == 0 {
-            _mm512_unpacklo_epi64(p, q)
-        } else {
-            _mm512_unpackhi_epi64(p, q)
-        }
-    });
+    let [mut a, mut b, mut columns] = [rows; 3];
+    for i in 0..8 {
+        let (p, q) = (rows[2 * i], rows[2 * i + 1]);
+        a[2 * i] = _mm512_unpacklo_epi32(p, q);
+        a[2 * i + 1] = _mm512_unpackhi_epi32(p, q);
+    }
+    for i in 0..8 {
+        let (p, q) = (a[i / 2 * 4 + i % 2], a[i / 2 * 4 + i % 2 + 2]);
+        b[2 * i] = _mm512_unpacklo_epi64(p, q);
+        b[2 * i + 1] = _mm512_unpackhi_epi64(p, q);
+    }
     // b[4g + j] holds column 4l + j of rows 4g..4g+4 in its 128-bit lane l.
-    std::array::from_fn(|column| {
-        let (lane, j) = (column / 4, column % 4);
-        let halves = if lane < 2 {
-            [
-                _mm512_shuffle_i32x4::<0x44>(b[j], b[4 + j]),
-                _mm512_shuffle_i32x4::<0x44>(b[8 + j], b[12 + j]),
-            ]
-        } else {
-            [
-                _mm512_shuffle_i32x4::<0xee>(b[j], b[4 + j]),
-                _mm512_shuffle_i32x4::<0xee>(b[8 + j], b[12 + j]),
-            ]
-        };
-        if lane % 2 == 0 {
-            _mm512_shuffle_i32x4::<0x88>(halves[0], halves[1])
-        } else {
-            _mm512_shuffle_i32x4::<0xdd>(halves[0], halves[1])
-        }
-    })
+    for j in 0..4 {
+        let first = _mm512_shuffle_i32x4::<0x44>(b[j], b[4 + j]);
+        let second = _mm512_shuffle_i32x4::<0x44>(b[8 + j], b[12 + j]);
+        columns[j] = _mm512_shuffle_i32x4::<0x88>(first, second);
+        columns[4 + j] = _mm512_shuffle_i32x4::<0xdd>(first, second);
+        let first = _mm512_shuffle_i32x4::<0xee>(b[j], b[4 + j]);
+        let second = _mm512_shuffle_i32x4::<0xee>(b[8 + j], b[12 + j]);
+        columns[8 + j] = _mm512_shuffle_i32x4::<0x88>(first, second);
+        columns[12 + j] = _mm512_shuffle_i32x4::<0xdd>(first, second);
+    }
+    columns
 }
 
 /// Transposes 16 rows of up to 16 floats: `to[column * step + row] = rows[row][column]`; a missing row is
@@ -57,14 +45,16 @@ pub(crate) unsafe fn transpose(rows: &[*const f32], columns: usize, to: *mut f32
     } else {
         (1 << columns) - 1
     };
-    let rows = std::array::from_fn(|row| match rows.get(row) {
+    let mut loaded = [_mm512_setzero_si512(); 16];
+    for (to, row) in loaded.iter_mut().zip(rows) {
         // SAFETY: masked to the floats that are there.
-        Some(row) => unsafe { _mm512_maskz_loadu_epi32(mask, row.cast()) },
-        None => _mm512_setzero_si512(),
-    });
-    for (column, values) in transposed(rows).into_iter().enumerate().take(columns) {
-        // SAFETY: the contract.
-        unsafe { _mm512_storeu_si512(to.add(column * step).cast(), values) };
+        *to = unsafe { _mm512_maskz_loadu_epi32(mask, row.cast()) };
+    }
+    for (column, values) in transposed(loaded).into_iter().enumerate() {
+        if column < columns {
+            // SAFETY: the contract.
+            unsafe { _mm512_storeu_si512(to.add(column * step).cast(), values) };
+        }
     }
 }
 

@@ -12,6 +12,17 @@ use super::amx::ROWS;
 /// Pairs of a full row of a tile.
 const PAIRS: usize = 16;
 
+/// Where the lanes of two interleaved rows come from, the second of which counts from 32; in two halves.
+const INTERLEAVED: [[i16; 32]; 2] = {
+    let mut lanes = [[0; 32]; 2];
+    let mut at = 0;
+    while at < 64 {
+        lanes[at / 32][at % 32] = (at / 2 + at % 2 * 32) as i16;
+        at += 1;
+    }
+    lanes
+};
+
 /// The low halves of `low` and `high`, interleaved: lane `i` is `(low[i], high[i])`.
 #[target_feature(enable = "avx512f")]
 fn interleaved(low: __m256i, high: __m256i) -> __m512i {
@@ -30,20 +41,24 @@ pub(super) unsafe fn interleave(
     len: usize,
     to: *mut [bf16; 2],
 ) -> bool {
-    let exponent = _mm256_set1_epi16(0x7f80);
+    let exponent = _mm512_set1_epi16(0x7f80);
+    let mask = if len >= 32 { u32::MAX } else { (1 << len) - 1 };
+    let [low, high] = rows.map(|row| match row {
+        // SAFETY: masked to the `len` elements of the row.
+        Some(row) => unsafe { _mm512_maskz_loadu_epi16(mask, row.cast()) },
+        None => _mm512_setzero_si512(),
+    });
     let mut not_finite = 0;
-    for at in [0, PAIRS] {
-        let mask = mask_of(len.saturating_sub(at));
-        let [low, high] = rows.map(|row| match row {
-            // SAFETY: masked to the `len` elements of the row.
-            Some(row) => unsafe { _mm256_maskz_loadu_epi16(mask, row.wrapping_add(at).cast()) },
-            None => _mm256_setzero_si256(),
-        });
-        for half in [low, high] {
-            not_finite |= _mm256_cmpeq_epi16_mask(_mm256_and_si256(half, exponent), exponent);
+    for row in [low, high] {
+        not_finite |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(row, exponent), exponent);
+    }
+    for (half, lanes) in INTERLEAVED.iter().enumerate() {
+        // SAFETY: 16 of 32 pairs; the lanes are 64 plain bytes.
+        unsafe {
+            let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
+            let pairs = _mm512_permutex2var_epi16(low, lanes, high);
+            _mm512_storeu_si512(to.add(half * PAIRS).cast(), pairs);
         }
-        // SAFETY: 16 of 32 pairs.
-        unsafe { _mm512_storeu_si512(to.add(at).cast(), interleaved(low, high)) };
     }
     not_finite == 0
 }
@@ -64,9 +79,11 @@ fn mask_of(count: usize) -> u16 {
 /// AVX-512F; 256 pairs are writable.
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(rows: [__m512i; 16], columns: usize, to: *mut [bf16; 2]) {
-    for (column, values) in transposed(rows).into_iter().enumerate().take(columns) {
-        // SAFETY: a row of 16 pairs below 256.
-        unsafe { _mm512_storeu_si512(to.add(column * PAIRS).cast(), values) };
+    for (column, values) in transposed(rows).into_iter().enumerate() {
+        if column < columns {
+            // SAFETY: a row of 16 pairs below 256.
+            unsafe { _mm512_storeu_si512(to.add(column * PAIRS).cast(), values) };
+        }
     }
 }
 
@@ -83,12 +100,17 @@ pub(super) unsafe fn transpose_pixels(
     to: *mut [bf16; 2],
 ) {
     let mask = mask_of(len);
-    let load = |pixel: Option<*const bf16>| match pixel {
-        // SAFETY: masked to the channels that are there.
-        Some(pixel) => unsafe { _mm256_maskz_loadu_epi16(mask, pixel.cast()) },
-        None => _mm256_setzero_si256(),
-    };
-    let rows = std::array::from_fn(|pair| interleaved(load(pairs[pair][0]), load(pairs[pair][1])));
+    let mut rows = [_mm512_setzero_si512(); PAIRS];
+    for (row, pair) in rows.iter_mut().zip(pairs) {
+        let mut halves = [_mm256_setzero_si256(); 2];
+        for (half, pixel) in halves.iter_mut().zip(pair) {
+            if let Some(pixel) = pixel {
+                // SAFETY: masked to the channels that are there.
+                *half = unsafe { _mm256_maskz_loadu_epi16(mask, pixel.cast()) };
+            }
+        }
+        *row = interleaved(halves[0], halves[1]);
+    }
     // SAFETY: the contract.
     unsafe { transpose(rows, ROWS, to) };
 }
@@ -103,15 +125,15 @@ pub(super) unsafe fn transpose_pixels(
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn pack_outputs(outputs: &[*const f32], depth: usize, to: *mut [bf16; 2]) {
     let masks = [mask_of(depth), mask_of(depth.saturating_sub(16))];
-    let rows = std::array::from_fn(|row| match outputs.get(row) {
+    let mut rows = [_mm512_setzero_si512(); PAIRS];
+    for (row, weights) in rows.iter_mut().zip(outputs) {
         // SAFETY: masked to the floats that are there.
-        Some(weights) => unsafe {
+        *row = unsafe {
             let low = _mm512_maskz_loadu_ps(masks[0], *weights);
             let high = _mm512_maskz_loadu_ps(masks[1], weights.wrapping_add(16));
             bits(_mm512_cvtne2ps_pbh(high, low))
-        },
-        None => _mm512_setzero_si512(),
-    });
+        };
+    }
     // SAFETY: the contract.
     unsafe { transpose(rows, depth / 2, to) };
 }

@@ -6,8 +6,10 @@
 //! output; then a tap is one constant shift for all pixels. Pairs that begin at odd pixels are a second
 //! variant, the residues modulo the stride are others.
 //!
-//! Every task owns a part of dW, to which blocks add one after the other. The result does not depend on
-//! the number of threads, and no copies of dW are added up.
+//! Few weights are added up by tasks that have pixels of their own, each in a copy of dW and with operands
+//! that stay in one core's cache; the copies are added in a fixed order at the end. Where copies would be
+//! too large, all tasks share the operands of a block, and each owns a part of dW. The result depends on
+//! the number of threads (which decides the number of copies), never on how they were scheduled.
 //!
 //! A shift past the end of a row meets a zero of dy, which would spread a NaN or an infinity of x to taps
 //! that do not see it. [`backward_weights`] says so, for a slower kernel to do it again.
@@ -16,6 +18,7 @@ mod layout;
 mod operands;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::bf16;
 
@@ -24,18 +27,18 @@ use super::super::super::parallel::{Shared, for_each_task};
 use super::super::super::shape::Conv3dShape;
 use super::super::blocking::{Blocking, Goal, TASKS_PER_THREAD};
 use super::super::dense::window_of_x;
-use super::super::window::Window;
+use super::super::window::{Block, Window};
 use super::amx::{self, COLUMNS, ROWS, Tiles};
 use layout::{Layout, Rows, shift};
 
 /// Elements of a chunk of dy: 16 outputs by 16 pairs.
 const CHUNK_LEN: usize = ROWS * COLUMNS;
-/// Elements of the pairs of a block: they stay in the cache.
-const PAIRS_LEN: usize = 512 << 10;
-/// Chunks whose pairs (2 KiB each) stay in L1.
-const PART_CHUNKS: usize = 10;
+/// Elements of the operands of a block: they stay in a core's L2 cache, beside the sums.
+const OPERANDS_LEN: usize = 768 << 10;
 /// Weights for each output pixel of a block up to which it is worth the way of dW from memory and back.
 const WEIGHTS_A_PIXEL: usize = 512;
+/// Floats that all copies of dW together may take.
+const MAX_COPIES_LEN: usize = 2 << 20;
 
 /// The gradient holds numbers that may be wrong, because x is not finite.
 #[derive(Debug)]
@@ -53,34 +56,151 @@ pub(super) unsafe fn backward_weights(
 ) -> Result<(), NotFinite> {
     let window = window_of_x(shape);
     let layout = Layout::new(shape, &window);
-    let goal = Goal {
-        blocks: 1,
-        band_len: PAIRS_LEN * window.channels / (layout.variants.len() * layout.run_len),
-        pixels: layout.group_len() / WEIGHTS_A_PIXEL,
+    let gradient = Gradient {
+        shape,
+        window: &window,
+        layout: &layout,
+        x,
+        dy,
     };
-    let blocking = Blocking::new(&window, shape.batch, shape.output(), goal);
-    let mut padded = (!layout.is_exact).then(|| Buffer::<f32>::take(layout.len()));
-    let sums = Shared::new(padded.as_deref_mut().unwrap_or(dw));
-    for idx in 0..blocking.num_blocks() {
-        for group in 0..shape.options.groups {
-            let step = Step {
-                shape,
-                window: &window,
-                layout: &layout,
-                size: Rows::new(shape, &layout, &window, blocking.block(idx)),
-                group,
-            };
-            // SAFETY: AMX is available.
-            unsafe {
-                let pairs = step.pair_up(x)?;
-                step.add(&pairs, &step.transpose(dy), sums, idx > 0);
-            }
+    let threads = rayon::current_num_threads();
+    // As many for each thread.
+    let copies = (MAX_COPIES_LEN / layout.len() / threads).min(TASKS_PER_THREAD) * threads;
+    let blocking = gradient.blocking(copies.max(1));
+    let copies = copies.min(blocking.num_blocks());
+    // SAFETY: AMX is available.
+    unsafe {
+        if copies > 1 {
+            gradient.by_pixels(&blocking, copies, dw)
+        } else {
+            gradient.by_weights(&blocking, dw)
         }
     }
-    if let Some(padded) = padded {
-        layout.put_in_order(shape, &padded, dw);
+}
+
+/// What all blocks share.
+struct Gradient<'a> {
+    shape: &'a Conv3dShape,
+    window: &'a Window,
+    layout: &'a Layout,
+    x: &'a [bf16],
+    dy: &'a [bf16],
+}
+
+impl<'a> Gradient<'a> {
+    /// At least so many blocks, unless they would be tiny.
+    fn blocking(&self, blocks: usize) -> Blocking {
+        let layout = self.layout;
+        let [stride_t, stride_h, stride_w] = self.shape.options.stride;
+        let pairs = layout.variants.len() * layout.run_len / stride_w;
+        let gradients = layout.outputs / (stride_t * stride_h * stride_w);
+        let goal = Goal {
+            blocks,
+            band_len: OPERANDS_LEN * self.window.channels / (pairs + gradients),
+            pixels: layout.group_len() / WEIGHTS_A_PIXEL,
+        };
+        Blocking::new(self.window, self.shape.batch, self.shape.output(), goal)
     }
-    Ok(())
+
+    fn step(&'a self, block: Block, group: usize, each: Each) -> Step<'a> {
+        Step {
+            shape: self.shape,
+            window: self.window,
+            layout: self.layout,
+            size: Rows::new(self.shape, self.layout, self.window, block),
+            group,
+            each,
+        }
+    }
+
+    /// Shares out blocks. The `copies` tasks add theirs up apart, and then the copies are added.
+    ///
+    /// # Safety
+    /// AMX is available; there are as many blocks as copies.
+    unsafe fn by_pixels(
+        &self,
+        blocking: &Blocking,
+        copies: usize,
+        dw: &mut [f32],
+    ) -> Result<(), NotFinite> {
+        let (layout, num_blocks) = (self.layout, blocking.num_blocks());
+        let mut partial = Buffer::<f32>::take(copies * layout.len());
+        let shared = Shared::new(&mut partial);
+        let is_finite = AtomicBool::new(true);
+        for_each_task(copies * layout.groups, |task| {
+            let (copy, group) = (task / layout.groups, task % layout.groups);
+            let first = copy * num_blocks / copies;
+            let [mut pairs, mut gradients] = [const { None }; 2];
+            for idx in first..(copy + 1) * num_blocks / copies {
+                let step = self.step(blocking.block(idx), group, alone);
+                // SAFETY: AMX is available; this group of this copy is this task's.
+                unsafe {
+                    let sums = Shared::at(shared.get().add(copy * layout.len()));
+                    let pairs = reused(&mut pairs, step.pairs_len());
+                    let gradients = reused(&mut gradients, step.gradients_len());
+                    if !step.pair_up(self.x, pairs) {
+                        is_finite.store(false, Ordering::Relaxed);
+                        return;
+                    }
+                    step.transpose(self.dy, gradients);
+                    step.add(pairs, gradients, sums, idx > first);
+                }
+            }
+        });
+        layout.put_in_order(self.shape, &partial, dw);
+        is_finite.into_inner().then_some(()).ok_or(NotFinite)
+    }
+
+    /// Takes one block after the other, and shares out its weights.
+    ///
+    /// # Safety
+    /// AMX is available.
+    unsafe fn by_weights(&self, blocking: &Blocking, dw: &mut [f32]) -> Result<(), NotFinite> {
+        let layout = self.layout;
+        let mut padded = (!layout.is_exact).then(|| Buffer::<f32>::take(layout.len()));
+        let sums = Shared::new(padded.as_deref_mut().unwrap_or(dw));
+        let [mut pairs, mut gradients] = [const { None }; 2];
+        for idx in 0..blocking.num_blocks() {
+            for group in 0..layout.groups {
+                let step = self.step(blocking.block(idx), group, together);
+                let pairs = reused(&mut pairs, step.pairs_len());
+                let gradients = reused(&mut gradients, step.gradients_len());
+                // SAFETY: AMX is available; nobody else has the sums.
+                unsafe {
+                    if !step.pair_up(self.x, pairs) {
+                        return Err(NotFinite);
+                    }
+                    step.transpose(self.dy, gradients);
+                    step.add(pairs, gradients, sums, idx > 0);
+                }
+            }
+        }
+        if let Some(padded) = padded {
+            layout.put_in_order(self.shape, &padded, dw);
+        }
+        Ok(())
+    }
+}
+
+/// The first `len` elements of a buffer, made anew if it is shorter.
+fn reused(buffer: &mut Option<Buffer<bf16>>, len: usize) -> &mut [bf16] {
+    if buffer.as_ref().is_none_or(|buffer| buffer.len() < len) {
+        *buffer = Some(Buffer::take(len));
+    }
+    &mut buffer.as_mut().expect("made above")[..len]
+}
+
+/// Who does the parts of a step's work.
+type Each = fn(usize, &(dyn Fn(usize) + Sync));
+
+/// The thread that has the step.
+fn alone(num_tasks: usize, work: &(dyn Fn(usize) + Sync)) {
+    (0..num_tasks).for_each(work);
+}
+
+/// All threads.
+fn together(num_tasks: usize, work: &(dyn Fn(usize) + Sync)) {
+    for_each_task(num_tasks, work);
 }
 
 /// One block of one group.
@@ -90,6 +210,7 @@ struct Step<'a> {
     layout: &'a Layout,
     size: Rows,
     group: usize,
+    each: Each,
 }
 
 impl Step<'_> {
@@ -106,72 +227,64 @@ impl Step<'_> {
     /// Adds the block's products to the sums, or sets the sums to them.
     ///
     /// # Safety
-    /// AMX is available; `sums` has the layout, and nobody else uses it.
+    /// AMX is available; `sums` has the layout, and nobody else uses this group's.
     unsafe fn add(&self, pairs: &[bf16], gradients: &[bf16], sums: Shared<f32>, accumulate: bool) {
         let layout = self.layout;
         let panels = layout.outputs / COLUMNS;
         let parts = layout.run_len / COLUMNS * layout.num_runs;
         let want = TASKS_PER_THREAD * rayon::current_num_threads();
-        let panels_each = panels.div_ceil(want.div_ceil(parts).min(panels));
-        let splits = panels.div_ceil(panels_each);
+        let pieces = want.div_ceil(panels).min(parts);
         let tiles = Tiles::new(ROWS, COLUMNS);
-        // Elements outermost, so that the pairs of 32 of them stay at hand for all runs.
-        for_each_task(parts * splits, |task| {
-            let (part, first) = (task / splits, task % splits * panels_each);
-            let (element, run) = (part / layout.num_runs * COLUMNS, part % layout.num_runs);
-            let panels = first..panels.min(first + panels_each);
-            // SAFETY: the contract; tasks differ in run, element or outputs.
+        // One panel after the other: rows of dW are long, and few of them are as many pages.
+        (self.each)(panels * pieces, &|task| {
+            let (panel, piece) = (task / pieces, task % pieces);
+            let parts = piece * parts / pieces..(piece + 1) * parts / pieces;
+            // SAFETY: the contract; tasks differ in panels or parts.
             unsafe {
-                tiles.with(|| {
-                    self.add_part(pairs, gradients, [run, element], panels, sums, accumulate)
-                });
+                tiles.with(|| self.add_parts(pairs, gradients, panel, parts, sums, accumulate));
             }
         });
     }
 
-    /// 32 elements of a run, for some panels of 32 outputs.
+    /// Some parts, of 32 elements of a run, for a panel of 32 outputs.
     ///
     /// # Safety
-    /// As [`Step::add`], within tiles of 16 rows and 32 elements; this part is this task's.
-    unsafe fn add_part(
+    /// As [`Step::add`], within tiles of 16 rows and 32 elements; these parts are this task's.
+    unsafe fn add_parts(
         &self,
         pairs: &[bf16],
         gradients: &[bf16],
-        [run, element]: [usize; 2],
-        panels: Range<usize>,
+        panel: usize,
+        parts: Range<usize>,
         sums: Shared<f32>,
         accumulate: bool,
     ) {
         let (size, layout) = (&self.size, self.layout);
-        let starts: Vec<*const bf16> = (0..size.boxes())
-            .map(|idx| pairs[self.first_pair(idx, run, element)..].as_ptr())
-            .collect();
         let tile_len = size.boxes() * size.chunks * CHUNK_LEN;
-        for (number, part) in size.parts().enumerate() {
-            let skipped = part.first_chunk * 2 * CHUNK_LEN;
-            let pixels: Vec<*const bf16> = starts[part.boxes.clone()]
-                .iter()
-                .map(|start| start.wrapping_add(skipped))
-                .collect();
-            let first = (part.boxes.start * size.chunks + part.first_chunk) * CHUNK_LEN;
-            for panel in panels.clone() {
-                let row = self.group * layout.outputs + panel * COLUMNS;
-                let args = amx::Gradient {
-                    outputs: [2 * panel, 2 * panel + 1]
-                        .map(|tile| gradients[tile * tile_len + first..].as_ptr()),
-                    pixels: &pixels,
-                    chunks: part.chunks,
-                    // SAFETY: inside the sums.
-                    sums: unsafe {
-                        sums.get()
-                            .add(row * layout.row_len() + run * layout.run_len + element)
-                    },
-                    sums_step: layout.row_len(),
-                    accumulate: accumulate || number > 0,
-                };
-                // SAFETY: every chunk lies inside the pairs and the gradients.
-                unsafe { amx::correlate(&args) };
-            }
+        let row = self.group * layout.outputs + panel * COLUMNS;
+        let mut pixels = Vec::with_capacity(size.boxes());
+        for part in parts {
+            let elements = layout.run_len / COLUMNS;
+            let (run, element) = (part / elements, part % elements * COLUMNS);
+            pixels.clear();
+            pixels.extend(
+                (0..size.boxes()).map(|idx| pairs[self.first_pair(idx, run, element)..].as_ptr()),
+            );
+            let args = amx::Gradient {
+                outputs: [2 * panel, 2 * panel + 1]
+                    .map(|tile| gradients[tile * tile_len..].as_ptr()),
+                pixels: &pixels,
+                chunks: size.chunks,
+                // SAFETY: inside the sums.
+                sums: unsafe {
+                    sums.get()
+                        .add(row * layout.row_len() + run * layout.run_len + element)
+                },
+                sums_step: layout.row_len(),
+                accumulate,
+            };
+            // SAFETY: every chunk lies inside the pairs and the gradients.
+            unsafe { amx::correlate(&args) };
         }
     }
 

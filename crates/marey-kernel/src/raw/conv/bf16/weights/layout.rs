@@ -1,12 +1,9 @@
 //! Sizes of a backward pass for the weights, and how its rows and taps lie in memory.
 
-use std::ops::Range;
-
 use super::super::super::super::parallel::for_each_piece;
 use super::super::super::super::shape::Conv3dShape;
 use super::super::super::window::{Block, Window};
 use super::super::amx::COLUMNS;
-use super::PART_CHUNKS;
 
 /// Residue modulo the stride of a tap along the width, and how many outputs it is shifted.
 pub(super) fn shift(shape: &Conv3dShape, tap: usize) -> (usize, usize) {
@@ -83,14 +80,20 @@ impl Layout {
         self.groups * self.group_len()
     }
 
-    /// Leaves out what was rounded up.
-    pub(super) fn put_in_order(&self, shape: &Conv3dShape, padded: &[f32], dw: &mut [f32]) {
+    /// Adds up the copies, one after the other, and leaves out what was rounded up.
+    pub(super) fn put_in_order(&self, shape: &Conv3dShape, copies: &[f32], dw: &mut [f32]) {
         let outputs = shape.group_outputs();
         for_each_piece(dw, self.num_runs * self.run, |output, to| {
             let row = (output / outputs * self.outputs + output % outputs) * self.row_len();
-            let runs = padded[row..row + self.row_len()].chunks_exact(self.run_len);
-            for (to, from) in to.chunks_exact_mut(self.run).zip(runs) {
-                to.copy_from_slice(&from[..self.run]);
+            for (idx, copy) in copies.chunks_exact(self.len()).enumerate() {
+                let runs = copy[row..row + self.row_len()].chunks_exact(self.run_len);
+                for (to, from) in to.chunks_exact_mut(self.run).zip(runs) {
+                    if idx == 0 {
+                        to.copy_from_slice(&from[..self.run]);
+                    } else {
+                        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                    }
+                }
             }
         });
     }
@@ -136,34 +139,8 @@ impl Rows {
         self.block.num_images * self.block.size[0]
     }
 
-    /// All chunks, in parts whose pairs stay in L1 while they meet every panel of outputs.
-    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
-        let boxes_each = (PART_CHUNKS / self.chunks).max(1);
-        let chunks_each = self.chunks.div_ceil(self.chunks.div_ceil(PART_CHUNKS));
-        (0..self.boxes())
-            .step_by(boxes_each)
-            .flat_map(move |first| {
-                let boxes = first..self.boxes().min(first + boxes_each);
-                (0..self.chunks)
-                    .step_by(chunks_each)
-                    .map(move |first_chunk| Part {
-                        boxes: boxes.clone(),
-                        first_chunk,
-                        chunks: chunks_each.min(self.chunks - first_chunk),
-                    })
-            })
-    }
-
     /// Input frames of images.
     pub(super) fn planes(&self) -> usize {
         self.block.num_images * self.extent[0]
     }
-}
-
-/// Chunks of several boxes, or of a part of one.
-pub(super) struct Part {
-    pub(super) boxes: Range<usize>,
-    pub(super) first_chunk: usize,
-    /// Of each box.
-    pub(super) chunks: usize,
 }

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::bf16;
 
-use super::super::super::super::memory::Buffer;
-use super::super::super::super::parallel::{Shared, for_each_piece, for_each_task, with_scratch};
+use super::super::super::super::parallel::{Shared, with_scratch};
 use super::super::amx::{COLUMNS, ROWS};
 use super::super::lanes;
-use super::{CHUNK_LEN, NotFinite, Step};
+use super::{CHUNK_LEN, Step};
 
 /// Pixels of an input row: `pixels` holds those of `columns`, `step` elements apart; others are zeros.
 struct InputRow<'a> {
@@ -19,22 +18,28 @@ struct InputRow<'a> {
 }
 
 impl Step<'_> {
-    /// Pairs of x: `[variant][32 elements of a run][image][frame][class][row][pair][element][2]`.
+    /// Elements of all pairs of the block.
+    pub(super) fn pairs_len(&self) -> usize {
+        let parts = self.layout.variants.len() * self.layout.run_len / COLUMNS;
+        // The last chunk of the last tap reads past the last row.
+        parts * self.num_rows() * self.row_len() + self.size.chunks * COLUMNS * COLUMNS
+    }
+
+    /// Pairs of x: `[variant][32 elements of a run][image][frame][class][row][pair][element][2]`. Gives
+    /// whether all are finite.
     ///
     /// # Safety
     /// AVX-512 F, BW and VL.
-    pub(super) unsafe fn pair_up(&self, x: &[bf16]) -> Result<Buffer<bf16>, NotFinite> {
+    pub(super) unsafe fn pair_up(&self, x: &[bf16], pairs: &mut [bf16]) -> bool {
         let (size, stride) = (&self.size, self.shape.options.stride[1]);
         let rows_of_plane = stride * size.rows_of_class;
         let rows = self.num_rows();
         let parts = self.layout.run_len / COLUMNS;
         let len = self.layout.variants.len() * parts * rows * self.row_len();
-        // The last chunk of the last tap reads past the last row.
-        let mut pairs = Buffer::<bf16>::take(len + size.chunks * COLUMNS * COLUMNS);
         pairs[len..].fill(bf16::ZERO);
-        let shared = Shared::new(&mut pairs);
+        let shared = Shared::new(pairs);
         let is_finite = AtomicBool::new(true);
-        for_each_task(rows, |task| {
+        (self.each)(rows, &|task| {
             let (plane, row) = (task / rows_of_plane, task % rows_of_plane);
             let (class, row) = (row / size.rows_of_class, row % size.rows_of_class);
             with_scratch(|[scratch, ..]| {
@@ -53,11 +58,7 @@ impl Step<'_> {
                 }
             });
         });
-        if is_finite.into_inner() {
-            Ok(pairs)
-        } else {
-            Err(NotFinite)
-        }
+        is_finite.into_inner()
     }
 
     /// An input row that the block sees.
@@ -151,11 +152,16 @@ impl Step<'_> {
         is_finite
     }
 
+    /// Elements of dy, transposed.
+    pub(super) fn gradients_len(&self) -> usize {
+        self.layout.outputs / ROWS * self.size.boxes() * self.size.chunks * CHUNK_LEN
+    }
+
     /// dy as `[16 outputs][box][chunk][output][pair][2]`, zeros where a row has no output.
     ///
     /// # Safety
     /// AVX-512 F, BW and VL.
-    pub(super) unsafe fn transpose(&self, dy: &[bf16]) -> Buffer<bf16> {
+    pub(super) unsafe fn transpose(&self, dy: &[bf16], to: &mut [bf16]) {
         let (size, shape) = (&self.size, self.shape);
         let [_, h, w] = size.block.size;
         let [_, _, w_len] = shape.output();
@@ -165,16 +171,22 @@ impl Step<'_> {
             .map(|(row, column)| (row < h && column < w).then_some(row * w_len + column))
             .collect();
         let box_len = size.chunks * CHUNK_LEN;
-        let mut to = Buffer::<bf16>::take(self.layout.outputs / ROWS * size.boxes() * box_len);
-        for_each_piece(&mut to, box_len, |idx, to| {
-            let first = idx / size.boxes() * ROWS;
+        let tiles = self.layout.outputs / ROWS;
+        let shared = Shared::new(to);
+        // All outputs of a box while it is at hand.
+        (self.each)(tiles * size.boxes(), &|task| {
+            let (idx, tile) = (task / tiles, task % tiles);
+            let start = (tile * size.boxes() + idx) * box_len;
+            // SAFETY: a box of 16 outputs, and no other task's.
+            let to = unsafe { std::slice::from_raw_parts_mut(shared.get().add(start), box_len) };
+            let first = tile * ROWS;
             let len = shape.group_outputs().saturating_sub(first).min(ROWS);
             if len == 0 {
                 to.fill(bf16::ZERO);
                 return;
             }
             let start = self.group * shape.group_outputs() + first;
-            let first_pixel = self.first_pixel(idx % size.boxes());
+            let first_pixel = self.first_pixel(idx);
             let pixel = |place: Option<usize>| {
                 place.map(|place| {
                     let at = (first_pixel + place) * shape.out_channels + start;
@@ -192,7 +204,6 @@ impl Step<'_> {
                 unsafe { lanes::transpose_pixels(&pairs, len, to.as_mut_ptr().cast()) };
             }
         });
-        to
     }
 
     /// First output pixel of a box.
