@@ -240,8 +240,11 @@ mod tests {
             let cut = Blocking::new(&window, batch, grid, Goal::at_least(8));
             let mut seen = vec![0; batch * grid.iter().product::<usize>()];
             for idx in 0..cut.num_blocks() {
-                cut.block(idx).for_each_pixel(|n, [t, h, w]| {
-                    seen[((n * grid[0] + t) * grid[1] + h) * grid[2] + w] += 1;
+                cut.block(idx).for_each_row(|n, [t, h, w]| {
+                    let first = ((n * grid[0] + t) * grid[1] + h) * grid[2] + w;
+                    seen[first..first + grid[2]]
+                        .iter_mut()
+                        .for_each(|count| *count += 1);
                 });
             }
             assert!(seen.iter().all(|count| *count == 1), "{cut:?}");

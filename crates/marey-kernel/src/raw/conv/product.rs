@@ -166,10 +166,14 @@ impl Product<'_> {
         let mut band = self.window.stage(self.source, block, group, memory);
         let mut outputs = Vec::with_capacity(band.pixels.len());
         let mut residuals = Vec::new();
-        block.for_each_pixel(|image, position| {
-            let at = self.placement.of(image, position) + group * self.panels.columns;
-            outputs.push(output.get().wrapping_add(at));
-            residuals.extend(self.residual.map(|residual| residual[at..].as_ptr()));
+        let step = self.placement.step[3];
+        block.for_each_row(|image, position| {
+            let first = self.placement.of(image, position) + group * self.panels.columns;
+            let row = (0..block.size[2]).map(|at| first + at * step);
+            outputs.extend(row.clone().map(|at| output.get().wrapping_add(at)));
+            if let Some(residual) = self.residual {
+                residuals.extend(row.map(|at| residual[at..].as_ptr()));
+            }
         });
         // The last tile computes its last pixel several times and stores it once.
         let last = *band.pixels.last().expect("a block has pixels");

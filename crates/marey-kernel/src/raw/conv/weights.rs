@@ -175,9 +175,11 @@ impl Gradient<'_> {
         let shape = self.shape;
         let mut gradients = Vec::with_capacity(block.num_pixels());
         let [t_len, h_len, w_len] = shape.output();
-        block.for_each_pixel(|image, [t, h, w]| {
-            let pixel = ((image * t_len + t) * h_len + h) * w_len + w;
-            gradients.push(pixel * shape.out_channels + group * shape.group_outputs());
+        block.for_each_row(|image, [t, h, w]| {
+            let first = ((image * t_len + t) * h_len + h) * w_len + w;
+            let pixels = first..first + w_len;
+            gradients
+                .extend(pixels.map(|at| at * shape.out_channels + group * shape.group_outputs()));
         });
         let copy = self.window.needs_copy(shape.output()) || self.overruns(block);
         with_scratch(|[band_scratch, dy_scratch, _]| {

@@ -46,15 +46,13 @@ impl Block {
         self.num_images * self.size.iter().product::<usize>()
     }
 
-    /// Calls `visit` with the image and position of every pixel, in memory order.
-    pub(super) fn for_each_pixel(&self, mut visit: impl FnMut(usize, [usize; 3])) {
+    /// Calls `visit` with the image and position of the first pixel of every row, in memory order.
+    pub(super) fn for_each_row(&self, mut visit: impl FnMut(usize, [usize; 3])) {
         let [t0, h0, _] = self.start;
         for image in self.image..self.image + self.num_images {
             for t in t0..t0 + self.size[0] {
                 for h in h0..h0 + self.size[1] {
-                    for w in 0..self.size[2] {
-                        visit(image, [t, h, w]);
-                    }
+                    visit(image, [t, h, 0]);
                 }
             }
         }
@@ -161,12 +159,14 @@ impl Window {
         let [t_len, h_len, w_len] = extent.map(|len| len as isize);
         let pitch = pitch as isize;
         let mut pixels = Vec::with_capacity(block.num_pixels() + MAX_ROWS);
-        block.for_each_pixel(|image, position| {
+        let step = self.stride[2] as isize * pitch;
+        block.for_each_row(|image, position| {
             let [t, h, w]: [isize; 3] = std::array::from_fn(|axis| {
                 (position[axis] * self.stride[axis]) as isize - low[axis]
             });
             let image = (image - first_image) as isize;
-            pixels.push((((image * t_len + t) * h_len + h) * w_len + w) * pitch);
+            let first = (((image * t_len + t) * h_len + h) * w_len + w) * pitch;
+            pixels.extend((0..block.size[2] as isize).map(|at| first + at * step));
         });
         let mut runs = Vec::with_capacity(self.len() / self.run_len());
         for t in &self.offsets[0] {

@@ -154,10 +154,7 @@ impl Product<'_> {
         let ([_, _, w], tile_rows) = (block.size, self.tile_rows());
         let mut tiles = Vec::with_capacity(band.pixels.len().div_ceil(tile_rows));
         let mut first = 0;
-        block.for_each_pixel(|image, position| {
-            if position[2] != 0 {
-                return;
-            }
+        block.for_each_row(|image, position| {
             let row = self.placement.of(image, position) + group * self.panels.columns;
             for at in (0..w).step_by(tile_rows) {
                 let at = at.min(w - tile_rows);
