@@ -10,6 +10,8 @@ const BAND_LEN: usize = 96 << 10;
 /// Output pixels below which a block is not cut for the sake of its band, because every block
 /// walks all of the weights.
 const MIN_PIXELS: usize = 112;
+/// Rows that a block has at least, if it has several frames.
+const MIN_ROWS: usize = 4;
 /// Window floats whose packed weights (128 bytes each) stay in L2, beside the band, while they meet
 /// every tile of a block. Pieces that fit L1 were 5 to 10 % slower: outputs are added up too often.
 pub(super) const SUM_LEN: usize = 1152;
@@ -23,6 +25,8 @@ pub(super) struct Goal {
     pub(super) band_len: usize,
     /// Output pixels below which a block is not cut.
     pub(super) pixels: usize,
+    /// Rows of a frame above which frames are cut, and not cut apart.
+    pub(super) rows: usize,
 }
 
 impl Goal {
@@ -32,6 +36,7 @@ impl Goal {
             blocks,
             band_len: BAND_LEN,
             pixels: MIN_PIXELS,
+            rows: MIN_ROWS,
         }
     }
 }
@@ -53,6 +58,7 @@ impl Blocking {
             blocks: min_blocks,
             band_len,
             pixels: min_pixels,
+            rows: min_rows,
         } = goal;
         let mut cut = Self {
             batch,
@@ -65,7 +71,7 @@ impl Blocking {
             |cut: &Self| window.band_len(cut.t, cut.h) > band_len || cut.num_blocks() < min_blocks;
         while cut.block_pixels() > min_pixels && cut.t * cut.h > 1 && is_large(&cut) {
             // Rows first: a cut between frames repeats more of the input.
-            if cut.h > 4 || cut.t == 1 {
+            if cut.h > min_rows || cut.t == 1 {
                 cut.h = cut.h.div_ceil(2);
             } else {
                 cut.t = cut.t.div_ceil(2);

@@ -37,6 +37,8 @@ const CHUNK_LEN: usize = ROWS * COLUMNS;
 const OPERANDS_LEN: usize = 768 << 10;
 /// Weights for each output pixel of a block up to which it is worth the way of dW from memory and back.
 const WEIGHTS_A_PIXEL: usize = 512;
+/// Rows that a block has at least, if it has several frames: the last chunk of each frame is not full.
+const MIN_ROWS: usize = 8;
 /// Floats that all copies of dW together may take.
 const MAX_COPIES_LEN: usize = 2 << 20;
 
@@ -98,6 +100,7 @@ impl<'a> Gradient<'a> {
             blocks,
             band_len: OPERANDS_LEN * self.window.channels / (pairs + gradients),
             pixels: layout.group_len() / WEIGHTS_A_PIXEL,
+            rows: MIN_ROWS,
         };
         Blocking::new(self.window, self.shape.batch, self.shape.output(), goal)
     }
@@ -262,13 +265,17 @@ impl Step<'_> {
         let (size, layout) = (&self.size, self.layout);
         let tile_len = size.boxes() * size.chunks * CHUNK_LEN;
         let row = self.group * layout.outputs + panel * COLUMNS;
-        let mut pixels = Vec::with_capacity(size.boxes());
+        let boxes: Vec<usize> = (0..size.boxes()).map(|idx| self.first_row(idx)).collect();
+        let elements = layout.run_len / COLUMNS;
+        let mut pixels = Vec::with_capacity(boxes.len());
         for part in parts {
-            let elements = layout.run_len / COLUMNS;
             let (run, element) = (part / elements, part % elements * COLUMNS);
+            let first = self.first_pair(run, element);
             pixels.clear();
             pixels.extend(
-                (0..size.boxes()).map(|idx| pairs[self.first_pair(idx, run, element)..].as_ptr()),
+                boxes
+                    .iter()
+                    .map(|row| pairs[first + row * self.row_len()..].as_ptr()),
             );
             let args = amx::Gradient {
                 outputs: [2 * panel, 2 * panel + 1]
@@ -288,28 +295,28 @@ impl Step<'_> {
         }
     }
 
-    /// Where the pairs of a box for some elements of a run begin.
-    fn first_pair(&self, idx: usize, run: usize, element: usize) -> usize {
-        let (size, options, kernel) = (&self.size, &self.shape.options, self.shape.kernel);
-        let taps = kernel[2] / self.layout.merged;
+    /// First row of pairs of a box, of those of a variant.
+    fn first_row(&self, idx: usize) -> usize {
+        let size = &self.size;
+        let frames = size.block.size[0];
+        let [stride_t, stride_h, _] = self.shape.options.stride;
+        let plane = idx / frames * size.extent[0] + idx % frames * stride_t;
+        plane * stride_h * size.rows_of_class
+    }
+
+    /// Where the pairs of the first box for some elements of a run begin.
+    fn first_pair(&self, run: usize, element: usize) -> usize {
+        let (layout, options, kernel) = (self.layout, &self.shape.options, self.shape.kernel);
+        let taps = kernel[2] / layout.merged;
         let (tap, kh, kt) = (run % taps, run / taps % kernel[1], run / taps / kernel[1]);
         let (class, shift) = shift(self.shape, tap);
         let variant = (class, shift % 2 == 1);
-        let variant = self
-            .layout
-            .variants
-            .iter()
-            .position(|other| *other == variant);
+        let variant = layout.variants.iter().position(|other| *other == variant);
         let variant = variant.expect("every tap has a variant");
-        let frames = size.block.size[0];
-        let frame = idx % frames * options.stride[0] + kt * options.dilation[0];
-        let plane = idx / frames * size.extent[0] + frame;
-        let (class, below) = (
-            kh * options.dilation[1] % options.stride[1],
-            kh * options.dilation[1] / options.stride[1],
-        );
-        let part = (variant * self.layout.run_len + element) / COLUMNS;
-        let row = (plane * options.stride[1] + class) * size.rows_of_class + below;
+        let stride_h = options.stride[1];
+        let (plane, line) = (kt * options.dilation[0], kh * options.dilation[1]);
+        let row = (plane * stride_h + line % stride_h) * self.size.rows_of_class + line / stride_h;
+        let part = (variant * layout.run_len + element) / COLUMNS;
         (part * self.num_rows() + row) * self.row_len() + shift / 2 * 2 * COLUMNS
     }
 }
