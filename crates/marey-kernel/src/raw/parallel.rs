@@ -7,24 +7,32 @@ use super::element::Element;
 
 /// Calls `work` once for each of `0..num_tasks`, from as many threads as the current rayon pool has.
 ///
-/// Tasks are handed out one by one, so that a thread which the machine serves badly does not hold
-/// up the rest. Results stay the same from run to run because a task's result never depends on
-/// which thread runs it or when: each task owns its part of the output.
+/// Each thread begins with a share of its own, always the same: neighbouring tasks, so that what one kernel wrote is
+/// read by the next where it is still in that core's cache. Tasks are handed out one by one, and a thread that is done
+/// goes on with the others' shares, so that one which the machine serves badly does not hold up the rest. Results stay
+/// the same from run to run because a task's result never depends on which thread runs it or when: each task owns its
+/// part of the output.
 pub(crate) fn for_each_task(num_tasks: usize, work: impl Fn(usize) + Sync) {
-    let num_workers = rayon::current_num_threads().min(num_tasks);
-    if num_workers <= 1 {
+    let num_shares = rayon::current_num_threads().min(num_tasks);
+    if num_shares <= 1 {
         return (0..num_tasks).for_each(work);
     }
-    let next = AtomicUsize::new(0);
+    let first = |share: usize| share * num_tasks / num_shares;
+    let next: Vec<AtomicUsize> = (0..num_shares)
+        .map(|share| AtomicUsize::new(first(share)))
+        .collect();
     rayon::scope(|scope| {
-        for _ in 0..num_workers {
+        for _ in 0..num_shares {
             scope.spawn(|_| {
-                loop {
-                    let task = next.fetch_add(1, Ordering::Relaxed);
-                    if task >= num_tasks {
-                        break;
+                let own = rayon::current_thread_index().unwrap_or(0);
+                for share in (own..own + num_shares).map(|share| share % num_shares) {
+                    loop {
+                        let task = next[share].fetch_add(1, Ordering::Relaxed);
+                        if task >= first(share + 1) {
+                            break;
+                        }
+                        work(task);
                     }
-                    work(task);
                 }
             });
         }
