@@ -268,6 +268,19 @@ impl Report {
             .or_else(|| figures.first())
     }
 
+    /// Why the label candidates may mean nothing: models that are not shown to be better than the baseline take items for
+    /// other classes whatever their labels are. Nothing if they are better, or if there are no candidates.
+    pub fn doubt_about_candidates(&self) -> Option<String> {
+        let figure = self.headline_figure()?;
+        (!self.label_candidates.is_empty() && figure.standing() != Standing::Above).then(|| {
+            format!(
+                "These models are not shown to be better than {}, so what they take for another class says little about \
+                 labels. Train them better first: longer, larger, or on more data.",
+                figure.baseline.name
+            )
+        })
+    }
+
     /// How good the model is, in plain words: figure, interval, baseline, and whether the interval excludes the baseline. It
     /// begins with the accepted leak, if there is one.
     pub fn verdict(&self) -> String {

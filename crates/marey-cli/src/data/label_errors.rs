@@ -107,6 +107,10 @@ pub(crate) fn run(args: Args) -> Result<Outcome> {
     let predictions = predictions_csv(classes, &scored);
     write_whole(&args.output.join("predictions.csv"), &predictions)?;
     report.save(&args.output)?;
+    output::line(report.verdict())?;
+    if let Some(doubt) = report.doubt_about_candidates() {
+        output::note(format!("warning: {doubt}"));
+    }
     output::line(format!(
         "{} of {} items look like another class to models that never saw them",
         candidates.len(),

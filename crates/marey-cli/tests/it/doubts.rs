@@ -127,6 +127,10 @@ fn labels_are_looked_at_by_models_that_never_saw_them() {
         printed.contains("of 24 items look like another class"),
         "{printed}"
     );
+    assert!(
+        printed.starts_with("On 2 folds, each item out of fold"),
+        "{printed}"
+    );
     // Train and validation items, each scored once, by the fold that left its group out.
     let predictions = project.read("labels/predictions.csv");
     assert_eq!(predictions.lines().count(), 25);

@@ -85,7 +85,11 @@ pub(super) fn labels(report: &Report) -> Option<Section> {
     } else {
         String::new()
     };
-    let mut body = format!(
+    let doubt = report
+        .doubt_about_candidates()
+        .map(|doubt| format!("<p><b>{}</b></p>\n", escape(&doubt)));
+    let mut body = doubt.unwrap_or_default();
+    body += &format!(
         "<p>{}, the most suspect first{more}: models that never saw them take them confidently for another class. Look at each \
          before its label is changed; a hard item looks like a wrong label.</p>\n",
         count(all, "item"),

@@ -425,3 +425,27 @@ fn what_was_judged_beside_the_items_has_its_place() {
     let html = report.to_html();
     assert!(html.contains("&lt;b&gt;.mp4") && html.contains("<li>&lt;i&gt;</li>"));
 }
+
+#[test]
+fn candidates_of_models_that_may_be_guessing_are_doubted() {
+    let mut report = sample::report();
+    let with_baseline = |report: &mut marey_eval::Report, value: f64| {
+        let headline = report.headline.clone();
+        let figures = &mut report.classification.figures;
+        let figure = figures.iter_mut().find(|figure| figure.name == headline);
+        let figure = figure.expect("the headline is a figure");
+        figure.over_baseline = None;
+        figure.baseline.value = value;
+    };
+    with_baseline(&mut report, 0.0);
+    assert_eq!(report.doubt_about_candidates(), None);
+    assert!(!report.to_html().contains("not shown to be better than"));
+    with_baseline(&mut report, 1.0);
+    let doubt = report
+        .doubt_about_candidates()
+        .expect("worse than the baseline");
+    assert!(doubt.contains("says little about labels"), "{doubt}");
+    assert!(report.to_html().contains("says little about labels"));
+    report.label_candidates.clear();
+    assert_eq!(report.doubt_about_candidates(), None);
+}
