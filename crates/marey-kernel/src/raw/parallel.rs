@@ -24,7 +24,7 @@ pub(crate) fn for_each_task(num_tasks: usize, work: impl Fn(usize) + Sync) {
     rayon::scope(|scope| {
         for _ in 0..num_shares {
             scope.spawn(|_| {
-                let own = rayon::current_thread_index().unwrap_or(0);
+                let own = rayon::current_thread_index().expect("a scope's work runs in the pool");
                 for share in (own..own + num_shares).map(|share| share % num_shares) {
                     loop {
                         let task = next[share].fetch_add(1, Ordering::Relaxed);

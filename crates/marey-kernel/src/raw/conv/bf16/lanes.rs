@@ -42,7 +42,7 @@ pub(super) unsafe fn interleave(
     to: *mut [bf16; 2],
 ) -> bool {
     let exponent = _mm512_set1_epi16(0x7f80);
-    let mask = if len >= 32 { u32::MAX } else { (1 << len) - 1 };
+    let mask = mask_of_row(len);
     let [low, high] = rows.map(|row| match row {
         // SAFETY: masked to the `len` elements of the row.
         Some(row) => unsafe { _mm512_maskz_loadu_epi16(mask, row.cast()) },
@@ -61,6 +61,15 @@ pub(super) unsafe fn interleave(
         }
     }
     not_finite == 0
+}
+
+/// The first `count` of 32 lanes.
+fn mask_of_row(count: usize) -> u32 {
+    if count >= 32 {
+        u32::MAX
+    } else {
+        (1 << count) - 1
+    }
 }
 
 /// The first `count` of 16 lanes.
@@ -186,7 +195,7 @@ pub(super) unsafe fn store_row(
             }
         }
         let rounded = bits(_mm512_cvtne2ps_pbh(halves[1], halves[0]));
-        let mask = if len >= 32 { u32::MAX } else { (1 << len) - 1 };
+        let mask = mask_of_row(len);
         _mm512_mask_storeu_epi16(to.cast(), mask, rounded);
     }
 }

@@ -133,20 +133,17 @@ impl<'a> Gradient<'a> {
         for_each_task(copies * layout.groups, |task| {
             let (copy, group) = (task / layout.groups, task % layout.groups);
             let first = copy * num_blocks / copies;
-            let [mut pairs, mut gradients] = [const { None }; 2];
+            let mut operands = Operands::default();
             for idx in first..(copy + 1) * num_blocks / copies {
                 let step = self.step(blocking.block(idx), group, alone);
                 // SAFETY: AMX is available; this group of this copy is this task's.
-                unsafe {
+                let done = unsafe {
                     let sums = Shared::at(shared.get().add(copy * layout.len()));
-                    let pairs = reused(&mut pairs, step.pairs_len());
-                    let gradients = reused(&mut gradients, step.gradients_len());
-                    if !step.pair_up(self.x, pairs) {
-                        is_finite.store(false, Ordering::Relaxed);
-                        return;
-                    }
-                    step.transpose(self.dy, gradients);
-                    step.add(pairs, gradients, sums, idx > first);
+                    step.run(self.x, self.dy, &mut operands, sums, idx > first)
+                };
+                if done.is_err() {
+                    is_finite.store(false, Ordering::Relaxed);
+                    return;
                 }
             }
         });
@@ -162,20 +159,12 @@ impl<'a> Gradient<'a> {
         let layout = self.layout;
         let mut padded = (!layout.is_exact).then(|| Buffer::<f32>::take(layout.len()));
         let sums = Shared::new(padded.as_deref_mut().unwrap_or(dw));
-        let [mut pairs, mut gradients] = [const { None }; 2];
+        let mut operands = Operands::default();
         for idx in 0..blocking.num_blocks() {
             for group in 0..layout.groups {
                 let step = self.step(blocking.block(idx), group, together);
-                let pairs = reused(&mut pairs, step.pairs_len());
-                let gradients = reused(&mut gradients, step.gradients_len());
                 // SAFETY: AMX is available; nobody else has the sums.
-                unsafe {
-                    if !step.pair_up(self.x, pairs) {
-                        return Err(NotFinite);
-                    }
-                    step.transpose(self.dy, gradients);
-                    step.add(pairs, gradients, sums, idx > 0);
-                }
+                unsafe { step.run(self.x, self.dy, &mut operands, sums, idx > 0) }?;
             }
         }
         if let Some(padded) = padded {
@@ -183,6 +172,13 @@ impl<'a> Gradient<'a> {
         }
         Ok(())
     }
+}
+
+/// Memory for the operands of one step after the other.
+#[derive(Default)]
+struct Operands {
+    pairs: Option<Buffer<bf16>>,
+    gradients: Option<Buffer<bf16>>,
 }
 
 /// The first `len` elements of a buffer, made anew if it is shorter.
@@ -217,6 +213,31 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// Adds what the block gives to the sums, or sets the sums to it.
+    ///
+    /// # Safety
+    /// As [`Step::add`].
+    unsafe fn run(
+        &self,
+        x: &[bf16],
+        dy: &[bf16],
+        operands: &mut Operands,
+        sums: Shared<f32>,
+        accumulate: bool,
+    ) -> Result<(), NotFinite> {
+        let pairs = reused(&mut operands.pairs, self.pairs_len());
+        let gradients = reused(&mut operands.gradients, self.gradients_len());
+        // SAFETY: the contract; AMX implies the vectors.
+        unsafe {
+            if !self.pair_up(x, pairs) {
+                return Err(NotFinite);
+            }
+            self.transpose(dy, gradients);
+            self.add(pairs, gradients, sums, accumulate);
+        }
+        Ok(())
+    }
+
     /// Elements of a row of pairs of 32 elements of a run.
     fn row_len(&self) -> usize {
         self.size.pitch * COLUMNS
