@@ -46,6 +46,8 @@
 
 pub mod raw;
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod ops;
 
 pub use ops::conv::{Fused, conv3d, conv3d_fused};

@@ -24,10 +24,13 @@ use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 pub fn conv3d(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tensor<5> {
     if takes(&x, &weights) {
         let (x, weights) = (x.into_dispatch(), weights.into_dispatch());
-        Tensor::from_dispatch(<Dispatch as VideoOps>::conv3d(x, weights, options))
-    } else {
-        default(x, weights, options)
+        return Tensor::from_dispatch(<Dispatch as VideoOps>::conv3d(x, weights, options));
     }
+    #[cfg(feature = "gpu")]
+    if crate::gpu::has_convolution(&x, &weights, options) {
+        return crate::gpu::conv3d(x, weights, options);
+    }
+    default(x, weights, options)
 }
 
 /// What follows the sums of a convolution: `activation(sums * gamma + beta + residual)`.
@@ -110,6 +113,10 @@ pub fn conv3d_fused(
         return Tensor::from_dispatch(y);
     }
     let y = conv3d(x, weights, options);
+    #[cfg(feature = "gpu")]
+    if crate::gpu::is_on_gpu(&y) && !y.device().is_autodiff() {
+        return crate::gpu::affine(y, residual, [gamma, beta], activation);
+    }
     let [gamma, beta] = [gamma, beta].map(|values| values.cast(y.dtype()).unsqueeze());
     let y = y * gamma + beta;
     let y = match residual {

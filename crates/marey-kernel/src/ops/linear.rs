@@ -23,7 +23,7 @@ pub fn linear(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, kept: &KeptWeig
     assert!(i == inputs, "weights {o} x {inputs} for {i} values");
     let pixels = x.clone().reshape([n, 1, 1, 1, i]);
     let kernels = weights.clone().reshape([o, 1, 1, 1, i]);
-    if !takes(&pixels, &kernels) {
+    if !has_convolution(&pixels, &kernels) {
         return module::linear(x, weights.transpose(), Some(bias));
     }
     conv3d_bias(
@@ -35,6 +35,15 @@ pub fn linear(x: Tensor<2>, weights: Tensor<2>, bias: Tensor<1>, kept: &KeptWeig
         kept,
     )
     .reshape([n, o])
+}
+
+/// Is there a convolution that does the work of a linear layer?
+fn has_convolution(pixels: &Tensor<5>, kernels: &Tensor<5>) -> bool {
+    #[cfg(feature = "gpu")]
+    if crate::gpu::has_convolution(pixels, kernels, Conv3dOptions::default()) {
+        return true;
+    }
+    takes(pixels, kernels)
 }
 
 /// `activation(conv(x) + bias)`, a bias for each output channel. Differentiable in x, the weights and the bias.

@@ -66,6 +66,10 @@ pub fn batch_norm_train(
         let (mean, variance) = (Tensor::from_dispatch(mean), Tensor::from_dispatch(variance));
         return (Tensor::from_dispatch(y), Statistics { mean, variance });
     }
+    #[cfg(feature = "gpu")]
+    if gpu_takes(&x, residual.as_ref(), &affine) {
+        return crate::gpu::batch_norm_train(x, residual, affine, options);
+    }
     let (rows, channels) = rows(&x);
     let flat = wide(x.clone()).reshape([rows, channels]);
     let mean = flat.clone().mean_dim(0);
@@ -119,6 +123,10 @@ pub fn batch_norm_frozen(
         mean: mean.detach(),
         variance: variance.detach(),
     };
+    #[cfg(feature = "gpu")]
+    if gpu_takes(&x, residual.as_ref(), &affine) {
+        return crate::gpu::batch_norm_frozen(x, residual, affine, statistics, options);
+    }
     default(x, residual, affine, statistics, options)
 }
 
@@ -154,6 +162,16 @@ fn takes(x: &Tensor<5>, residual: Option<&Tensor<5>>, affine: &Affine) -> bool {
         })
         && has_kernels(&affine.gamma)
         && has_kernels(&affine.beta)
+}
+
+/// Do the kernels of a GPU take this: activations of one type, scales in `f32`?
+#[cfg(feature = "gpu")]
+fn gpu_takes(x: &Tensor<5>, residual: Option<&Tensor<5>>, affine: &Affine) -> bool {
+    let is_wide = |values: &Tensor<1>| values.dtype() == DType::F32;
+    crate::gpu::is_on_gpu(x)
+        && residual.is_none_or(|residual| residual.dtype() == x.dtype())
+        && is_wide(&affine.gamma)
+        && is_wide(&affine.beta)
 }
 
 /// Stands for "no residual" in the extension, whose arguments cannot be optional.

@@ -4,6 +4,8 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
+#[cfg(feature = "gpu")]
+use burn::tensor::DType;
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
@@ -71,6 +73,10 @@ pub fn adamw<const D: usize>(
         let moments = [moment_1, moment_2].map(Tensor::from_dispatch);
         return (Tensor::from_dispatch(parameter), moments);
     }
+    #[cfg(feature = "gpu")]
+    if crate::gpu::is_on_gpu(&parameter) && parameter.dtype() == DType::F32 {
+        return crate::gpu::adamw(parameter, gradient, [moment_1, moment_2], step);
+    }
     let factors = AdamWFactors::of(&step);
     let ([beta_1, beta_2], [share_1, share_2]) = (factors.betas, factors.shares);
     let gradient = gradient * factors.gradient;
@@ -134,6 +140,10 @@ pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     if takes([&x]) {
         let sum = <Dispatch as OptimizerOps>::sum_of_squares(x.into_dispatch());
         return Tensor::from_dispatch(sum);
+    }
+    #[cfg(feature = "gpu")]
+    if crate::gpu::is_on_gpu(&x) && x.dtype() == DType::F32 {
+        return crate::gpu::sum_of_squares(x);
     }
     x.square().sum()
 }

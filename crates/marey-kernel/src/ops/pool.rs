@@ -24,6 +24,10 @@ pub fn max_pool3d(x: Tensor<5>, options: Pool3dOptions) -> Tensor<5> {
         let y = <Dispatch as VideoOps>::max_pool3d(x.into_dispatch(), options);
         return Tensor::from_dispatch(y);
     }
+    #[cfg(feature = "gpu")]
+    if crate::gpu::is_on_gpu(&x) {
+        return crate::gpu::max_pool3d(x, options);
+    }
     default(x, options, |images, [kernel, stride, padding]| {
         let options = MaxPoolOptions::new(kernel)
             .with_stride(stride)
@@ -71,6 +75,10 @@ pub fn global_average(x: Tensor<5>) -> Tensor<2> {
     if has_activation_kernels(&x) {
         let y = <Dispatch as VideoOps>::global_average(x.into_dispatch());
         return Tensor::from_dispatch(y);
+    }
+    #[cfg(feature = "gpu")]
+    if crate::gpu::is_on_gpu(&x) {
+        return crate::gpu::global_average(wide(x));
     }
     wide(x)
         .reshape([b, t * h * w, c])

@@ -9,6 +9,10 @@ use crate::raw::{Isa, conv::Bf16};
 ///
 /// It says what the public functions of this crate choose, so it changes with them.
 pub fn kernels_used(dtype: DType, device: &Device) -> String {
+    #[cfg(feature = "gpu")]
+    if let Some(used) = crate::gpu::kernels_used(dtype, device) {
+        return used;
+    }
     let plain = device.clone().without_autodiff();
     let is_cpu = matches!(plain.as_dispatch(), DispatchDevice::Flex(_));
     match (is_cpu, dtype) {

@@ -3,7 +3,7 @@
 use super::simd::Vector;
 
 /// A function of each element, applied where a fused kernel stores its result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// `x`.
     #[default]

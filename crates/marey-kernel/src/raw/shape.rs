@@ -1,7 +1,7 @@
 //! Geometry of a convolution: sizes, and nothing that touches memory.
 
 /// How a kernel window moves over its input. Triples are `[t, h, w]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv3dOptions {
     /// Distance between neighbouring windows, in frames and pixels; at least 1.
     pub stride: [usize; 3],
@@ -33,7 +33,7 @@ impl Default for Conv3dOptions {
 /// | `x` | `[batch, t, h, w, in_channels]` |
 /// | `weights` | `[out_channels, kt, kh, kw, in_channels / groups]` |
 /// | `y` | `[batch, t', h', w', out_channels]` |
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv3dShape {
     /// Clips or images.
     pub batch: usize,

@@ -1,0 +1,9 @@
+//! Kernels in CubeCL, for every GPU that it drives, on handles of contiguous memory.
+
+mod common;
+
+pub(super) mod depthwise;
+pub(super) mod lstm;
+pub(super) mod norm;
+pub(super) mod optimizer;
+pub(super) mod pool;

@@ -1,0 +1,3 @@
+//! What needs a device: the operations on a GPU against those on the CPU.
+
+mod gpu;
