@@ -46,7 +46,10 @@ impl DeviceArg {
             "cpu" if index == 0 => Device::flex(),
             "cpu" => bail!("--device {}: there is one cpu device", self.device),
             #[cfg(feature = "cuda")]
-            "cuda" => Device::cuda(index),
+            "cuda" => {
+                marey::kernel::keep_freed_memory();
+                Device::cuda(index)
+            }
             #[cfg(feature = "rocm")]
             "rocm" => Device::rocm(index),
             #[cfg(feature = "vulkan")]

@@ -8,6 +8,7 @@ mod cuda;
 mod cudnn;
 mod kernels;
 mod lstm;
+mod memory;
 mod norm;
 mod ops;
 mod optimizer;
@@ -15,8 +16,11 @@ mod pool;
 mod tensor;
 mod tensors;
 
-pub(crate) use ops::{has_convolution, is_on_gpu, kernels_used};
+pub use memory::keep_freed_memory;
+pub(crate) use ops::{
+    has_convolution, is_on_gpu, kernels_used, takes_lstm, takes_norm, takes_pool,
+};
 pub(crate) use tensors::{
-    adamw, affine, batch_norm_frozen, batch_norm_train, conv3d, global_average, lstm, max_pool3d,
-    sum_of_squares,
+    adamw, affine, batch_norm_frozen, batch_norm_train, blend, conv3d, global_average, lstm,
+    max_pool3d, sum_of_squares,
 };

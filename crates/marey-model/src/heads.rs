@@ -91,7 +91,7 @@ impl Heads {
         {
             let sign = center.clone().greater_equal_elem(0.0).float() * 2.0 - 1.0;
             head.center
-                .approach(sign * center.abs().clamp_min(0.1), 1.0);
+                .approach(sign * center.abs().clamp_min(0.1), 1.0, 1.0);
         }
     }
 }

@@ -79,7 +79,7 @@ impl Model {
     /// # Panics
     /// As [`Model::forward`], and if the device cannot give back its results.
     pub fn logits(&self, clips: Tensor<5>) -> Vec<Vec<f32>> {
-        rows(in_pool(|| self.forward(clips)))
+        rows(in_pool(&clips.device(), || self.forward(clips)))
     }
 
     /// Scores after softmax, read back from the device: for each clip one a class.
@@ -90,7 +90,7 @@ impl Model {
     /// # Panics
     /// As [`Model::forward`], and if the device cannot give back its results.
     pub fn scores(&self, clips: Tensor<5>) -> Vec<Vec<f32>> {
-        rows(in_pool(|| softmax(self.forward(clips), 1)))
+        rows(in_pool(&clips.device(), || softmax(self.forward(clips), 1)))
     }
 
     /// Everything that the model says of each clip, read back from the device.
@@ -101,7 +101,7 @@ impl Model {
     /// # Panics
     /// As [`Model::logits`].
     pub fn said(&self, clips: Tensor<5>) -> Vec<Said> {
-        let output = in_pool(|| self.outputs(clips));
+        let output = in_pool(&clips.device(), || self.outputs(clips));
         let heads = output.heads.into_iter();
         let heads: Vec<Vec<Vec<f32>>> = heads.map(|logits| rows(softmax(logits, 1))).collect();
         let anomaly = output.anomaly.map(|anomaly| {

@@ -309,23 +309,23 @@ impl optim::Optimizer for Sgd {
 
 /// The L2 norm over all gradients together, `[1]`, on the device; `None` when there is no gradient.
 pub(crate) fn global_norm<M: Module>(model: &M, grads: &GradientsParams) -> Option<Tensor<1>> {
-    struct Norm<'a> {
+    struct Flat<'a> {
         grads: &'a GradientsParams,
-        squares: Vec<Tensor<1>>,
+        found: Vec<Tensor<1>>,
     }
-    impl ModuleVisitor for Norm<'_> {
+    impl ModuleVisitor for Flat<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(grad) = self.grads.get::<D>(param.id) {
-                self.squares.push(sum_of_squares(grad));
+                self.found.push(grad.flatten(0, D as isize - 1));
             }
         }
     }
-    let mut norm = Norm {
+    let mut flat = Flat {
         grads,
-        squares: Vec::new(),
+        found: Vec::new(),
     };
-    model.visit(&mut norm);
-    (!norm.squares.is_empty()).then(|| Tensor::cat(norm.squares, 0).sum().sqrt())
+    model.visit(&mut flat);
+    sum_of_squares(flat.found).map(Tensor::sqrt)
 }
 
 #[cfg(test)]

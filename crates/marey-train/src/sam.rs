@@ -72,10 +72,10 @@ impl SamConfig {
         }
         let mut norm = RelativeNorm {
             grads,
-            squares: Vec::new(),
+            relative: Vec::new(),
         };
         model.visit(&mut norm);
-        (!norm.squares.is_empty()).then(|| Tensor::cat(norm.squares, 0).sum().sqrt())
+        sum_of_squares(norm.relative).map(Tensor::sqrt)
     }
 
     /// A copy of `model` at the worst point near it, where `norm` is [`SamConfig::norm`] of the same gradients. A factor on
@@ -93,14 +93,14 @@ impl SamConfig {
 
 struct RelativeNorm<'a> {
     grads: &'a GradientsParams,
-    squares: Vec<Tensor<1>>,
+    relative: Vec<Tensor<1>>,
 }
 
 impl ModuleVisitor for RelativeNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
-            self.squares
-                .push(sum_of_squares(grad * param.val().inner().abs()));
+            let relative = grad * param.val().inner().abs();
+            self.relative.push(relative.flatten(0, D as isize - 1));
         }
     }
 }

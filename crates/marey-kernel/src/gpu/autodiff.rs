@@ -26,9 +26,15 @@ impl<C: CheckpointStrategy> GpuOps for Autodiff<Cube, C> {
             .prepare::<C>([x.node(), weights.node()])
             .compute_bound();
         let (x, weights) = (x.into_primitive(), weights.into_primitive());
+        let dtype = weights.dtype();
+        // Once for both passes.
+        let weights = match dtype == x.dtype() {
+            true => weights,
+            false => Cube::float_cast(weights, x.dtype().into()),
+        };
         let y = Cube::gpu_conv3d(x.clone(), weights.clone(), options);
         match prepared.stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((x, weights, options), y),
+            OpsKind::Tracked(prepared) => prepared.finish((x, weights, dtype, options), y),
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
@@ -209,14 +215,14 @@ impl Backward<Cube, 2> for LstmBackward {
 struct ConvBackward;
 
 impl Backward<Cube, 2> for ConvBackward {
-    type State = (FloatTensor<Cube>, FloatTensor<Cube>, Conv3dOptions);
+    /// x, the weights in its type, the type that they had.
+    type State = (FloatTensor<Cube>, FloatTensor<Cube>, DType, Conv3dOptions);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [x_node, weights_node] = ops.parents;
         let dy = grads.consume::<Cube>(&ops.node);
-        let (x, weights, options) = ops.state;
+        let (x, weights, dtype, options) = ops.state;
         let weights_dims = weights.shape().dims();
-        let dtype = weights.dtype();
         if let Some(node) = x_node {
             let x_dims = x.shape().dims();
             let dx = Cube::gpu_conv3d_backward_data(dy.clone(), weights, x_dims, options);

@@ -34,15 +34,20 @@ pub(super) fn enqueue(
     written: usize,
     task: impl FnOnce(Launch<'_>) -> Result<(), String> + Send + 'static,
 ) {
+    let bindings: Vec<_> = buffers.into_iter().map(Handle::binding).collect();
+    assert!(
+        bindings
+            .iter()
+            .all(|binding| binding.service == client.service_id()),
+        "tensors of one operation lie on different devices"
+    );
     device(client).submit(move |server| {
         let stream_id = StreamId::current();
-        let first_written = buffers.len() - written;
-        let bindings: Vec<_> = buffers.into_iter().map(Handle::binding).collect();
-        let claimed = bindings[first_written..].to_vec();
+        let claimed = bindings[bindings.len() - written..].to_vec();
         // Before the scope claims what is written: a claimed buffer has no address.
         let resources: Result<Vec<_>, _> = bindings
-            .into_iter()
-            .map(|binding| server.get_resource(binding, stream_id))
+            .iter()
+            .map(|binding| server.get_resource(binding.clone(), stream_id))
             .collect();
         ExecuteScope::over(server, stream_id, claimed).execute(|server| {
             let resources = resources?;
@@ -50,11 +55,15 @@ pub(super) fn enqueue(
                 .iter()
                 .map(|resource| resource.resource().ptr as *mut c_void)
                 .collect();
-            task(Launch {
-                stream: stream(server, stream_id)?,
+            // Until these are dropped, other streams keep the memory that this one reads.
+            let mut streams = server.write_streams().resolve(stream_id, bindings.iter())?;
+            let stream = streams.current().sys;
+            let done = task(Launch {
+                stream,
                 buffers: &buffers,
-            })
-            .map_err(failed)
+            });
+            drop(streams);
+            done.map_err(failed)
         });
     });
 }

@@ -24,12 +24,16 @@ use self::descriptor::check;
 use self::plan::{Direction, Plan};
 use super::conv::{as_type, input_dims, output_dims, weights_dims};
 use super::cuda::{enqueue, on_device};
-use crate::raw::Conv3dShape;
+use crate::raw::{Conv3dShape, SumOrder, sum_order};
 
-/// Can the library be loaded?
+/// The oldest version whose interface this is, as the library names it.
+const OLDEST: usize = 90_000;
+
+/// Can the library be loaded, and is it new enough?
 pub(super) fn is_installed() -> bool {
     // SAFETY: it loads the library, whose initialisers are trusted, and closes it again.
-    static IS_INSTALLED: LazyLock<bool> = LazyLock::new(|| unsafe { sys::is_culib_present() });
+    static IS_INSTALLED: LazyLock<bool> =
+        LazyLock::new(|| unsafe { sys::is_culib_present() && sys::cudnnGetVersion() >= OLDEST });
     *IS_INSTALLED
 }
 
@@ -61,13 +65,17 @@ fn compute(direction: Direction, shape: Conv3dShape, operands: [CubeTensor; 2]) 
     };
     let plan = plan(&client, direction, dtype, shape);
     let output = empty_device_contiguous_dtype(client.clone(), device, Shape::from(dims), dtype);
-    // cuDNN wants an address even where it needs no bytes.
-    let workspace = client.empty(plan.workspace.max(16));
-    let buffers = vec![a.handle, b.handle, output.handle.clone(), workspace];
-    enqueue(&client, buffers, 2, move |launch| {
-        let &[a, b, output, workspace] = launch.buffers else {
+    let mut buffers = vec![a.handle, b.handle, output.handle.clone()];
+    if plan.workspace > 0 {
+        buffers.push(client.empty(plan.workspace));
+    }
+    let written = buffers.len() - 2;
+    enqueue(&client, buffers, written, move |launch| {
+        let &[a, b, output, ..] = launch.buffers else {
             unreachable!("as many addresses as buffers");
         };
+        // cuDNN wants an address even where it needs no bytes.
+        let workspace = launch.buffers.get(3).copied().unwrap_or(output);
         let tensors = match direction {
             Direction::Forward => [a, b, output],
             Direction::BackwardData => [output, b, a],
@@ -82,7 +90,7 @@ fn compute(direction: Direction, shape: Conv3dShape, operands: [CubeTensor; 2]) 
 }
 
 /// A plan depends on these.
-type Key = (DeviceId, Direction, DType, Conv3dShape);
+type Key = (DeviceId, Direction, DType, Conv3dShape, SumOrder);
 
 /// The plan for a convolution, which is made when the first of its kind is asked for.
 ///
@@ -90,17 +98,20 @@ type Key = (DeviceId, Direction, DType, Conv3dShape);
 /// If cuDNN cannot compute it.
 fn plan(client: &Client, direction: Direction, dtype: DType, shape: Conv3dShape) -> Arc<Plan> {
     static PLANS: LazyLock<Mutex<HashMap<Key, Arc<Plan>>>> = LazyLock::new(Mutex::default);
-    let key = (client.service_id().device, direction, dtype, shape);
-    let mut plans = PLANS.lock().unwrap_or_else(PoisonError::into_inner);
-    let plan = plans.entry(key).or_insert_with_key(|(.., shape)| {
-        let made = on_device(client, |stream| {
-            with_handle(stream, |handle| {
-                Plan::new(handle, direction, data_type(dtype), shape)
-            })
-        });
-        Arc::new(made.unwrap_or_else(|reason| panic!("{reason}")))
+    let order = sum_order();
+    let key = (client.service_id().device, direction, dtype, shape, order);
+    let plans = || PLANS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(plan) = plans().get(&key) {
+        return plan.clone();
+    }
+    let made = on_device(client, |stream| {
+        with_handle(stream, |handle| {
+            Plan::new(handle, direction, data_type(dtype), &shape, order)
+        })
     });
-    plan.clone()
+    let plan = Arc::new(made.unwrap_or_else(|reason| panic!("{reason}")));
+    plans().insert(key, plan.clone());
+    plan
 }
 
 fn data_type(dtype: DType) -> cudnnDataType_t {

@@ -1,6 +1,8 @@
 //! Kernels in CubeCL, for every GPU that it drives, on handles of contiguous memory.
 
-mod common;
+mod activation;
+mod buffers;
+mod sums;
 
 pub(super) mod depthwise;
 pub(super) mod lstm;

@@ -18,7 +18,7 @@ pub(super) fn batch_norm_train(
     affine: [CubeTensor; 2],
     options: NormOptions,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let x = into_contiguous(x);
+    let (x, affine) = (into_contiguous(x), affine.map(into_contiguous));
     let (rows, c) = rows(&x);
     let (mean, variance) = norm::batch_statistics(&x.client, &x.handle, element(&x), rows, c);
     let [mean, variance] = [mean, variance].map(|handle| like(&affine[0], handle));

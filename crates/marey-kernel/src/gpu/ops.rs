@@ -1,12 +1,11 @@
 //! The operations that Burn records on a GPU, and who has them.
 
-use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, DispatchDevice, backend_extension};
-use burn::tensor::{DType, Device, Shape, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use burn_cubecl::CubeBackend;
 
-use super::conv::{self, output_dims};
+use super::conv;
 use super::{lstm, norm, pool};
 use crate::ops::norm::NormOptions;
 use crate::raw::lstm::TimeOrder;
@@ -15,10 +14,13 @@ use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
 /// Operations on channels-last tensors, with gradients of their own. Where `has_residual` is false, the residual is not
 /// read: any tensor does.
-#[backend_extension(Cube, Fusion, Autodiff)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "tensors of an extension are arguments of their own"
+)]
+#[backend_extension(Cube, Autodiff)]
 pub(crate) trait GpuOps: Backend {
     /// [`crate::conv3d`].
-    #[fusion(dtype = x, shape = output_shape(x, weights, options))]
     fn gpu_conv3d(
         x: FloatTensor<Self>,
         weights: FloatTensor<Self>,
@@ -26,9 +28,6 @@ pub(crate) trait GpuOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// [`crate::batch_norm_train`]; also gives mean and biased variance, which are not differentiable.
-    #[fusion(meta = |x: &TensorSpec, _: &TensorSpec, gamma: &TensorSpec, _: &TensorSpec, _: &NormOptions, _: &bool| {
-        (x.clone(), gamma.clone(), gamma.clone())
-    })]
     fn gpu_batch_norm_train(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -39,7 +38,6 @@ pub(crate) trait GpuOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// [`crate::batch_norm_frozen`].
-    #[fusion(dtype = x, shape = x)]
     fn gpu_batch_norm_frozen(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -52,15 +50,12 @@ pub(crate) trait GpuOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// [`crate::max_pool3d`].
-    #[fusion(dtype = x, shape = pooled_shape(x, options))]
     fn gpu_max_pool3d(x: FloatTensor<Self>, options: Pool3dOptions) -> FloatTensor<Self>;
 
     /// [`crate::global_average`], in the type of x.
-    #[fusion(dtype = x, shape = Shape::from([x[0], x[4]]))]
     fn gpu_global_average(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// [`crate::lstm`], in either order.
-    #[fusion(dtype = inputs, shape = states_shape(inputs))]
     fn gpu_lstm(
         inputs: FloatTensor<Self>,
         weights: FloatTensor<Self>,
@@ -69,10 +64,13 @@ pub(crate) trait GpuOps: Backend {
 }
 
 /// What needs no gradient: inference, and the gradients of [`GpuOps`].
-#[backend_extension(Cube, Fusion)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "tensors of an extension are arguments of their own"
+)]
+#[backend_extension(Cube)]
 pub(crate) trait GpuPlainOps: Backend {
     /// Of a convolution in its input, `[b, t, h, w, c]`.
-    #[fusion(dtype = dy, shape = Shape::from(*x_dims))]
     fn gpu_conv3d_backward_data(
         dy: FloatTensor<Self>,
         weights: FloatTensor<Self>,
@@ -81,7 +79,6 @@ pub(crate) trait GpuPlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// Of a convolution in its weights, in `f32`.
-    #[fusion(dtype = DType::F32, shape = Shape::from(*weights_dims))]
     fn gpu_conv3d_backward_weights(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -90,9 +87,6 @@ pub(crate) trait GpuPlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// Of a norm in x, the residual, gamma and beta; with the statistics of this batch, or with given ones.
-    #[fusion(meta = |_: &TensorSpec, x: &TensorSpec, _: &TensorSpec, gamma: &TensorSpec, _: &TensorSpec, _: &TensorSpec, _: &TensorSpec, _: &NormOptions, _: &[bool; 2]| {
-        (x.clone(), x.clone(), gamma.clone(), gamma.clone())
-    })]
     fn gpu_norm_backward(
         dy: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -111,7 +105,6 @@ pub(crate) trait GpuPlainOps: Backend {
     );
 
     /// `activation(x * gamma + beta + residual)`, a factor and a summand a channel.
-    #[fusion(dtype = x, shape = x)]
     fn gpu_affine(
         x: FloatTensor<Self>,
         residual: FloatTensor<Self>,
@@ -122,17 +115,12 @@ pub(crate) trait GpuPlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// A maximum pooling and, of each output, the pixel of the clip that it has its value from.
-    #[fusion(meta = |x: &TensorSpec, options: &Pool3dOptions| {
-        let shape = pooled_shape(&x.shape, options);
-        (TensorSpec::new(shape.clone(), x.dtype), TensorSpec::new(shape, DType::U32))
-    })]
     fn gpu_max_pool3d_with_places(
         x: FloatTensor<Self>,
         options: Pool3dOptions,
     ) -> (FloatTensor<Self>, IntTensor<Self>);
 
     /// Of a maximum pooling in its input, `[b, t, h, w, c]`.
-    #[fusion(dtype = dy, shape = Shape::from(*x_dims))]
     fn gpu_max_pool3d_backward(
         dy: FloatTensor<Self>,
         places: IntTensor<Self>,
@@ -141,10 +129,6 @@ pub(crate) trait GpuPlainOps: Backend {
     ) -> FloatTensor<Self>;
 
     /// States and cells `[b, t, n]` of an LSTM, and its gates `[b, t, 4 * n]`.
-    #[fusion(meta = |inputs: &TensorSpec, _: &TensorSpec, _: &TimeOrder| {
-        let states = TensorSpec::new(states_shape(&inputs.shape), inputs.dtype);
-        (states.clone(), states, inputs.clone())
-    })]
     fn gpu_lstm_with_gates(
         inputs: FloatTensor<Self>,
         weights: FloatTensor<Self>,
@@ -152,9 +136,6 @@ pub(crate) trait GpuPlainOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// Of an LSTM in its inputs and its weights, from those of its states.
-    #[fusion(meta = |_: &TensorSpec, _: &TensorSpec, _: &TensorSpec, gates: &TensorSpec, weights: &TensorSpec, _: &TimeOrder| {
-        (gates.clone(), weights.clone())
-    })]
     fn gpu_lstm_backward(
         dstates: FloatTensor<Self>,
         states: FloatTensor<Self>,
@@ -165,35 +146,64 @@ pub(crate) trait GpuPlainOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-fn pooled_shape(x: &Shape, options: &Pool3dOptions) -> Shape {
-    let [b, _, _, _, c] = x.dims();
-    let [t, h, w] = Pool3dShape::new(x.dims(), *options).output();
-    Shape::from([b, t, h, w, c])
-}
-
-fn states_shape(inputs: &Shape) -> Shape {
-    let [b, t, gates] = inputs.dims();
-    Shape::from([b, t, gates / 4])
-}
-
-fn output_shape(x: &Shape, weights: &Shape, options: &Conv3dOptions) -> Shape {
-    Shape::from(output_dims(&Conv3dShape::new(
-        x.dims(),
-        weights.dims(),
-        *options,
-    )))
-}
-
 /// Are these activations on a GPU?
 pub(crate) fn is_on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
     let device = x.device().without_autodiff();
     has_kernels(x.dtype()) && matches!(device.as_dispatch(), DispatchDevice::Cube(_))
 }
 
+/// Do the kernels of a GPU take these: activations of one shape and type, values of each channel in `f32`?
+///
+/// # Panics
+/// If a residual is not of the shape of `x`, or there is no value for each channel.
+pub(crate) fn takes_norm(
+    x: &Tensor<5>,
+    residual: Option<&Tensor<5>>,
+    channels: &[&Tensor<1>],
+) -> bool {
+    let dims = x.dims();
+    for values in channels {
+        assert_eq!(
+            values.dims(),
+            [dims[4]],
+            "values of the channels of {dims:?}"
+        );
+    }
+    if let Some(residual) = residual {
+        assert_eq!(residual.dims(), dims, "a residual and what it is added to");
+    }
+    is_on_gpu(x)
+        && dims.iter().all(|&size| size > 0)
+        && residual.is_none_or(|residual| residual.dtype() == x.dtype())
+        && channels.iter().all(|values| values.dtype() == DType::F32)
+}
+
+/// Do the kernels of a GPU take this pooling?
+///
+/// # Panics
+/// As [`Pool3dShape::new`].
+pub(crate) fn takes_pool(x: &Tensor<5>, options: Pool3dOptions) -> bool {
+    let shape = Pool3dShape::new(x.dims(), options);
+    let is_centred = (0..3).all(|axis| 2 * options.padding[axis] <= options.kernel[axis]);
+    let has_outputs = shape.output().iter().all(|&size| size > 0);
+    is_on_gpu(x) && is_centred && has_outputs && (1..1 << 31).contains(&x.shape().num_elements())
+}
+
+/// Does the kernel of a GPU take this recurrence: in `f32`, with a state that the memory of a group of threads holds?
+pub(crate) fn takes_lstm(inputs: &Tensor<3>, weights: &Tensor<2>) -> bool {
+    let [_, n] = weights.dims();
+    let is_wide = [inputs.dtype(), weights.dtype()] == [DType::F32; 2];
+    is_wide && is_on_gpu(inputs) && (1..=1024).contains(&n) && inputs.shape().num_elements() > 0
+}
+
 /// Are these activations on a GPU that has a kernel of ours for this convolution?
 pub(crate) fn has_convolution(x: &Tensor<5>, weights: &Tensor<5>, options: Conv3dOptions) -> bool {
     let is_depthwise = || Conv3dShape::new(x.dims(), weights.dims(), options).is_depthwise();
+    // Kernels count in 32 bits, and some of cuDNN's too.
+    let is_small = |tensor: &Tensor<5>| (1..1 << 31).contains(&tensor.shape().num_elements());
     is_on_gpu(x)
+        && is_small(x)
+        && is_small(weights)
         && match x.device().without_autodiff().as_dispatch() {
             DispatchDevice::Cube(device) => has_cudnn(device) || is_depthwise(),
             _ => false,
@@ -206,9 +216,10 @@ pub(crate) fn kernels_used(dtype: DType, device: &Device) -> Option<String> {
     let DispatchDevice::Cube(cube) = plain.as_dispatch() else {
         return None;
     };
-    let convolutions = match has_cudnn(cube) {
-        true => "convolutions by cuDNN",
-        false => "convolutions by Burn",
+    let convolutions = match (has_cudnn(cube), is_cuda(cube)) {
+        (true, _) => "convolutions by cuDNN",
+        (false, true) => "convolutions by Burn, slowly: cuDNN 9 was not found",
+        (false, false) => "convolutions by Burn",
     };
     let dtype = has_kernels(dtype).then(|| dtype.name())?;
     Some(format!("Marey's GPU kernels, {dtype}, {convolutions}"))
@@ -219,8 +230,18 @@ fn has_kernels(dtype: DType) -> bool {
 }
 
 #[cfg(feature = "cuda")]
+fn is_cuda(device: &cubecl::Device) -> bool {
+    matches!(device, cubecl::Device::Cuda(_))
+}
+
+#[cfg(feature = "cuda")]
 fn has_cudnn(device: &cubecl::Device) -> bool {
-    matches!(device, cubecl::Device::Cuda(_)) && super::cudnn::is_installed()
+    is_cuda(device) && super::cudnn::is_installed()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn is_cuda(_: &cubecl::Device) -> bool {
+    false
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -2,9 +2,10 @@
 
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
+use burn_cubecl::CubeBackend;
 
 use super::ops::{GpuOps, GpuPlainOps};
-use super::optimizer::GpuOptimizerOps;
+use super::optimizer::{self, GpuOptimizerOps};
 use crate::ops::norm::{Affine, NormOptions, Statistics};
 use crate::raw::lstm::TimeOrder;
 use crate::raw::optimizer::AdamWStep;
@@ -100,11 +101,20 @@ pub(crate) fn adamw<const D: usize>(
     (Tensor::from_dispatch(parameter), moments)
 }
 
-/// [`crate::sum_of_squares`] of an `f32` tensor.
-pub(crate) fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as GpuOptimizerOps>::gpu_sum_of_squares(
-        x.into_dispatch(),
-    ))
+/// [`crate::sum_of_squares`] of `f32` tensors.
+pub(crate) fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    let primitive = |tensor: Tensor<1>| {
+        let tensor = tensor.try_into_primitive::<CubeBackend>();
+        tensor.expect("a tensor on a GPU")
+    };
+    let tensors = tensors.into_iter().map(primitive).collect();
+    Tensor::from_primitive::<CubeBackend>(optimizer::sum_of_squares(tensors))
+}
+
+/// [`crate::blend`] of `f32` tensors.
+pub(crate) fn blend<const D: usize>(a: Tensor<D>, b: Tensor<D>, shares: [f64; 2]) -> Tensor<D> {
+    let (a, b) = (a.into_dispatch(), b.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as GpuOptimizerOps>::gpu_blend(a, b, shares))
 }
 
 /// [`crate::max_pool3d`].

@@ -1,8 +1,8 @@
 //! Convolution: the public functions, and what other devices run.
 
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, DispatchDevice};
 use burn::tensor::ops::ConvOptions as BurnOptions;
-use burn::tensor::{DType, Tensor, activation, module};
+use burn::tensor::{DType, Device, Tensor, activation, module};
 
 use super::kept::KeptWeights;
 use super::norm::Affine;
@@ -114,7 +114,8 @@ pub fn conv3d_fused(
     }
     let y = conv3d(x, weights, options);
     #[cfg(feature = "gpu")]
-    if crate::gpu::is_on_gpu(&y) && !y.device().is_autodiff() {
+    if crate::gpu::takes_norm(&y, residual.as_ref(), &[&gamma, &beta]) && !y.device().is_autodiff()
+    {
         return crate::gpu::affine(y, residual, [gamma, beta], activation);
     }
     let [gamma, beta] = [gamma, beta].map(|values| values.cast(y.dtype()).unsqueeze());
@@ -124,6 +125,13 @@ pub fn conv3d_fused(
         None => y,
     };
     activate(y, activation)
+}
+
+/// Is a convolution with its norm ([`conv3d_fused`]) faster than one after the other on this device? On a GPU the norm
+/// is one launch, and fewer than its factor and summand would need.
+pub fn fuses_norms(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?
@@ -179,7 +187,7 @@ fn default(x: Tensor<5>, weights: Tensor<5>, options: Conv3dOptions) -> Tensor<5
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Distribution;
 
     use super::*;
 

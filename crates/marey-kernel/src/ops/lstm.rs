@@ -1,8 +1,6 @@
 //! The recurrence of an LSTM, in one direction or both: the public functions, and what other devices run.
 
 use burn::backend::Dispatch;
-#[cfg(feature = "gpu")]
-use burn::tensor::DType;
 use burn::tensor::{Tensor, activation};
 use burn_flex::FlexTensor;
 
@@ -78,7 +76,7 @@ pub fn lstm(inputs: Tensor<3>, weights: Tensor<2>) -> Tensor<3> {
 /// One direction on other devices: by a kernel of a GPU, or Burn's own operations.
 fn default(inputs: Tensor<3>, weights: Tensor<2>, order: TimeOrder) -> Tensor<3> {
     #[cfg(feature = "gpu")]
-    if [inputs.dtype(), weights.dtype()] == [DType::F32; 2] && crate::gpu::is_on_gpu(&inputs) {
+    if crate::gpu::takes_lstm(&inputs, &weights) {
         return crate::gpu::lstm(inputs, weights, order);
     }
     let [_, t, _] = inputs.dims();

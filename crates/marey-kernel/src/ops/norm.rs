@@ -67,7 +67,7 @@ pub fn batch_norm_train(
         return (Tensor::from_dispatch(y), Statistics { mean, variance });
     }
     #[cfg(feature = "gpu")]
-    if gpu_takes(&x, residual.as_ref(), &affine) {
+    if crate::gpu::takes_norm(&x, residual.as_ref(), &[&affine.gamma, &affine.beta]) {
         return crate::gpu::batch_norm_train(x, residual, affine, options);
     }
     let (rows, channels) = rows(&x);
@@ -124,8 +124,16 @@ pub fn batch_norm_frozen(
         variance: variance.detach(),
     };
     #[cfg(feature = "gpu")]
-    if gpu_takes(&x, residual.as_ref(), &affine) {
-        return crate::gpu::batch_norm_frozen(x, residual, affine, statistics, options);
+    {
+        let channels = [
+            &affine.gamma,
+            &affine.beta,
+            &statistics.mean,
+            &statistics.variance,
+        ];
+        if crate::gpu::takes_norm(&x, residual.as_ref(), &channels) {
+            return crate::gpu::batch_norm_frozen(x, residual, affine, statistics, options);
+        }
     }
     default(x, residual, affine, statistics, options)
 }
@@ -162,16 +170,6 @@ fn takes(x: &Tensor<5>, residual: Option<&Tensor<5>>, affine: &Affine) -> bool {
         })
         && has_kernels(&affine.gamma)
         && has_kernels(&affine.beta)
-}
-
-/// Do the kernels of a GPU take this: activations of one type, scales in `f32`?
-#[cfg(feature = "gpu")]
-fn gpu_takes(x: &Tensor<5>, residual: Option<&Tensor<5>>, affine: &Affine) -> bool {
-    let is_wide = |values: &Tensor<1>| values.dtype() == DType::F32;
-    crate::gpu::is_on_gpu(x)
-        && residual.is_none_or(|residual| residual.dtype() == x.dtype())
-        && is_wide(&affine.gamma)
-        && is_wide(&affine.beta)
 }
 
 /// Stands for "no residual" in the extension, whose arguments cannot be optional.

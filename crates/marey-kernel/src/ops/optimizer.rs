@@ -74,7 +74,10 @@ pub fn adamw<const D: usize>(
         return (Tensor::from_dispatch(parameter), moments);
     }
     #[cfg(feature = "gpu")]
-    if crate::gpu::is_on_gpu(&parameter) && parameter.dtype() == DType::F32 {
+    if [&parameter, &gradient, &moment_1, &moment_2]
+        .iter()
+        .all(|tensor| crate::gpu::is_on_gpu(tensor) && tensor.dtype() == DType::F32)
+    {
         return crate::gpu::adamw(parameter, gradient, [moment_1, moment_2], step);
     }
     let factors = AdamWFactors::of(&step);
@@ -131,21 +134,43 @@ pub fn sgd<const D: usize>(
     (parameter - change * step.lr, velocity)
 }
 
-/// The sum of the squares of all elements, `[1]`; not finite if one of them is not.
+/// The sum of the squares of all elements of all tensors, `[1]`; not finite if one of them is not. Without a tensor there
+/// is none.
 ///
 /// # Panics
-/// If `x` is tracked by autodiff.
-pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    check([&x]);
-    if takes([&x]) {
-        let sum = <Dispatch as OptimizerOps>::sum_of_squares(x.into_dispatch());
-        return Tensor::from_dispatch(sum);
+/// If one of them is tracked by autodiff.
+pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+    if tensors.is_empty() {
+        return None;
     }
+    tensors.iter().for_each(|x| check([x]));
     #[cfg(feature = "gpu")]
-    if crate::gpu::is_on_gpu(&x) && x.dtype() == DType::F32 {
-        return crate::gpu::sum_of_squares(x);
+    if tensors
+        .iter()
+        .all(|x| crate::gpu::is_on_gpu(x) && x.dtype() == DType::F32)
+    {
+        return Some(crate::gpu::sum_of_squares(tensors));
     }
-    x.square().sum()
+    let squares = |x: Tensor<1>| match takes([&x]) {
+        true => Tensor::from_dispatch(<Dispatch as OptimizerOps>::sum_of_squares(
+            x.into_dispatch(),
+        )),
+        false => x.square().sum(),
+    };
+    Some(Tensor::cat(tensors.into_iter().map(squares).collect(), 0).sum())
+}
+
+/// `a * shares[0] + b * shares[1]`: a moving average where the shares add up to 1.
+///
+/// # Panics
+/// If the shapes differ, or the tensors lie on different devices or are tracked by autodiff.
+pub fn blend<const D: usize>(a: Tensor<D>, b: Tensor<D>, shares: [f64; 2]) -> Tensor<D> {
+    check([&a, &b]);
+    #[cfg(feature = "gpu")]
+    if [a.dtype(), b.dtype()] == [DType::F32; 2] && crate::gpu::is_on_gpu(&a) {
+        return crate::gpu::blend(a, b, shares);
+    }
+    a * shares[0] + b * shares[1]
 }
 
 fn check<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) {
@@ -290,7 +315,8 @@ mod tests {
             }
         }
         let [ours, burns] = [gradient.clone(), wide(&gradient)]
-            .map(|x| sum_of_squares(x).into_data().convert::<f64>());
+            .map(|x| sum_of_squares(vec![x.flatten(0, 2)]).expect("a tensor"))
+            .map(|sum| sum.into_data().convert::<f64>());
         ours.assert_approx_eq::<f64>(&burns, burn::tensor::Tolerance::relative(1e-6));
     }
 

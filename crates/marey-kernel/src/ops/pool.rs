@@ -25,7 +25,7 @@ pub fn max_pool3d(x: Tensor<5>, options: Pool3dOptions) -> Tensor<5> {
         return Tensor::from_dispatch(y);
     }
     #[cfg(feature = "gpu")]
-    if crate::gpu::is_on_gpu(&x) {
+    if crate::gpu::takes_pool(&x, options) {
         return crate::gpu::max_pool3d(x, options);
     }
     default(x, options, |images, [kernel, stride, padding]| {
@@ -77,8 +77,8 @@ pub fn global_average(x: Tensor<5>) -> Tensor<2> {
         return Tensor::from_dispatch(y);
     }
     #[cfg(feature = "gpu")]
-    if crate::gpu::is_on_gpu(&x) {
-        return crate::gpu::global_average(wide(x));
+    if crate::gpu::is_on_gpu(&x) && b * c > 0 {
+        return wide(crate::gpu::global_average(x));
     }
     wide(x)
         .reshape([b, t * h * w, c])

@@ -3,7 +3,7 @@
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device};
 
-use crate::raw::{Isa, conv::Bf16};
+use crate::raw::{Isa, conv::Bf16, parallel};
 
 /// The kernels that compute convolutions, norms and pools of activations of type `dtype` on `device`, in words.
 ///
@@ -23,6 +23,16 @@ pub fn kernels_used(dtype: DType, device: &Device) -> String {
             format!("Marey's CPU kernels, f16 in memory, computed as f32, {isa}")
         }
         _ => format!("Burn's own operations, {}", dtype.name()),
+    }
+}
+
+/// Runs `work` on `device` where it is fastest: the CPU's in the pool of its kernels, so that they need not be called into
+/// it one by one; another's here, since its work is ordered by the thread that it comes from.
+pub fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    let device = device.clone().without_autodiff();
+    match device.as_dispatch() {
+        DispatchDevice::Flex(_) => parallel::in_pool(work),
+        _ => work(),
     }
 }
 

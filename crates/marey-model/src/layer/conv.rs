@@ -198,7 +198,7 @@ impl Conv2d {
         norm: &BatchNorm,
         residual: Option<Tensor<4>>,
     ) -> Tensor<4> {
-        let Some(fused) = norm.fixed(&x.device()) else {
+        let Some(fused) = norm.fused(&x.device()) else {
             return norm.run(self.forward(x), residual);
         };
         assert!(self.bias.is_none(), "a bias before a norm has no effect");
@@ -299,7 +299,7 @@ impl Conv3d {
         norm: &BatchNorm,
         residual: Option<Tensor<5>>,
     ) -> Tensor<5> {
-        let Some(fused) = norm.fixed(&x.device()) else {
+        let Some(fused) = norm.fused(&x.device()) else {
             return norm.run(self.forward(x), residual);
         };
         assert!(self.bias.is_none(), "a bias before a norm has no effect");

@@ -92,6 +92,12 @@ impl BatchNorm {
         })
     }
 
+    /// [`BatchNorm::fixed`] where a convolution takes it along: a GPU normalises in one launch, and would need more to
+    /// find the factors.
+    pub(super) fn fused(&self, device: &Device) -> Option<Fused> {
+        marey_kernel::fuses_norms(device).then(|| self.fixed(device))?
+    }
+
     /// [`BatchNorm::forward`], with `residual`, of the shape of `x`, added before the activation.
     pub(super) fn run<const D: usize>(
         &self,
@@ -128,9 +134,9 @@ impl BatchNorm {
         }
         let (y, [mean, var]) = op::batch_norm_train(x, residual, affine, options);
         let momentum = SHARE.get().unwrap_or(self.momentum);
-        self.running_mean.approach(mean, momentum);
-        self.running_var
-            .approach(var * (num as f64 / (num - 1) as f64), momentum);
+        self.running_mean.approach(mean, momentum, 1.0);
+        let unbiased = num as f64 / (num - 1) as f64;
+        self.running_var.approach(var, momentum, unbiased);
         y.reshape(dims)
     }
 }
@@ -175,11 +181,14 @@ impl RunningStat {
         self.lock().clone()
     }
 
-    /// Moves the value by the share `momentum` of the way to `value`.
-    pub fn approach(&self, value: Tensor<1>, momentum: f64) {
+    /// Moves the value by the share `momentum` of the way to `value * factor`.
+    pub fn approach(&self, value: Tensor<1>, momentum: f64, factor: f64) {
+        let device = value.device();
         let mut current = self.lock();
-        let kept = current.clone().to_device(&value.device()) * (1.0 - momentum);
-        *current = (kept + value * momentum).detach();
+        let before = current.clone().to_device(&device).without_autodiff();
+        let shares = [1.0 - momentum, momentum * factor];
+        let after = marey_kernel::blend(before, value.without_autodiff(), shares);
+        *current = after.to_device(&device);
     }
 
     fn with_id(id: ParamId, value: Tensor<1>) -> Self {

@@ -9,7 +9,7 @@ use cudarc::cudnn::sys::{
 };
 
 use super::descriptor::{Buffer, Descriptor, NumericalNote, check};
-use crate::raw::Conv3dShape;
+use crate::raw::{Conv3dShape, SumOrder};
 
 /// What is computed from what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,57 +28,54 @@ const IDS: [i64; 3] = [1, 2, 3];
 /// Engines that are asked for; the first that can be used is taken.
 const CANDIDATES: usize = 16;
 
+/// The bytes that a run may need beside its tensors.
+const MOST_WORKSPACE: usize = 2 << 30;
+
 /// A convolution that is ready to run.
 pub(super) struct Plan {
     plan: Descriptor,
+    /// What the plan was made from. cuDNN does not say that it keeps copies, so it lives as long.
+    _parts: Vec<Descriptor>,
     /// Bytes that a run needs beside its tensors.
     pub(super) workspace: usize,
 }
 
 impl Plan {
-    /// The first engine of cuDNN's heuristics that can compute it, in an order of sums that is the same in every run.
+    /// The first engine of cuDNN's heuristics that can compute it; where the order of sums is fixed, with one that is the
+    /// same in every run.
     pub(super) fn new(
         handle: cudnnHandle_t,
         direction: Direction,
         dtype: cudnnDataType_t,
         shape: &Conv3dShape,
+        order: SumOrder,
     ) -> Result<Self, String> {
-        let graph = Geometry::of(shape).graph(handle, direction, dtype)?;
+        let mut parts = Geometry::of(shape).graph(handle, direction, dtype)?;
         let mut why = "cuDNN named no engine".to_owned();
         for mode in [
             Heuristic::CUDNN_HEUR_MODE_A,
             Heuristic::CUDNN_HEUR_MODE_FALLBACK,
         ] {
-            for engine in engines(&graph, mode)? {
-                match Self::of_engine(handle, &engine) {
-                    Ok(plan) => return Ok(plan),
+            let named = engines(&parts[0], mode).unwrap_or_else(|reason| {
+                why = reason;
+                Vec::new()
+            });
+            for engine in named {
+                match plan_of(handle, &engine, order) {
+                    Ok((plan, workspace)) if workspace <= MOST_WORKSPACE => {
+                        parts.push(engine);
+                        return Ok(Self {
+                            plan,
+                            _parts: parts,
+                            workspace,
+                        });
+                    }
+                    Ok((_, workspace)) => why = format!("an engine wants {workspace} bytes"),
                     Err(reason) => why = reason,
                 }
             }
         }
         Err(format!("{direction:?} {shape:?} cannot be computed: {why}"))
-    }
-
-    fn of_engine(handle: cudnnHandle_t, engine: &Descriptor) -> Result<Self, String> {
-        if !is_deterministic(engine)? {
-            return Err("its sums have no fixed order".to_owned());
-        }
-        let plan = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?
-            .with(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, &[handle])?
-            .with(
-                Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                &[engine.reference()],
-            )?
-            .finalized()?;
-        let mut workspace = [0i64];
-        plan.read(
-            Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-            &mut workspace,
-        )?;
-        Ok(Self {
-            plan,
-            workspace: workspace[0] as usize,
-        })
     }
 
     /// Queues it on the handle's stream.
@@ -107,6 +104,30 @@ impl Plan {
         let status = unsafe { cudnnBackendExecute(handle, self.plan.as_ptr(), pack.as_ptr()) };
         check(status, || "running a convolution".to_owned())
     }
+}
+
+/// A plan that runs on an engine, and the bytes that it needs beside its tensors.
+fn plan_of(
+    handle: cudnnHandle_t,
+    engine: &Descriptor,
+    order: SumOrder,
+) -> Result<(Descriptor, usize), String> {
+    if order == SumOrder::Fixed && !is_deterministic(engine)? {
+        return Err("its sums have no fixed order".to_owned());
+    }
+    let plan = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?
+        .with(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, &[handle])?
+        .with(
+            Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+            &[engine.reference()],
+        )?
+        .finalized()?;
+    let mut workspace = [0i64];
+    plan.read(
+        Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+        &mut workspace,
+    )?;
+    Ok((plan, workspace[0] as usize))
 }
 
 /// The engines that a heuristic names, best first.
@@ -183,13 +204,13 @@ impl Geometry {
         over(&[0, 1, 2], shape.batch)
     }
 
-    /// The convolution as a graph of one operation.
+    /// The convolution as a graph of one operation; after it, what it is made of.
     fn graph(
         &self,
         handle: cudnnHandle_t,
         direction: Direction,
         dtype: cudnnDataType_t,
-    ) -> Result<Descriptor, String> {
+    ) -> Result<Vec<Descriptor>, String> {
         let [inputs, outputs, group] = self.channels;
         let x = tensor(IDS[0], dtype, self.batch, inputs, &self.x)?;
         let weights = tensor(IDS[1], dtype, outputs, group, &self.kernel)?;
@@ -204,13 +225,14 @@ impl Geometry {
             .with(names.weights, &[weights.reference()])?
             .with(names.y, &[y.reference()])?
             .finalized()?;
-        Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?
+        let graph = Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?
             .with(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, &[handle])?
             .with(
                 Name::CUDNN_ATTR_OPERATIONGRAPH_OPS,
                 &[operation.reference()],
             )?
-            .finalized()
+            .finalized()?;
+        Ok(vec![graph, operation, convolution, x, weights, y])
     }
 
     fn convolution(&self) -> Result<Descriptor, String> {

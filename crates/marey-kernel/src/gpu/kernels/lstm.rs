@@ -7,7 +7,9 @@
 //! `reverse` recurrence reads them from last to first, and its outputs stand in frame order all
 //! the same. Sums have a fixed order, so that runs repeat exactly.
 
-use super::common::{activate, buffer, lanes_of, sum_over_y};
+use super::activation::activate;
+use super::buffers::{buffer, lanes_of};
+use super::sums::sum_over_y;
 use crate::raw::Activation;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::ir::FloatKind;
@@ -341,7 +343,7 @@ fn backward_weights_kernel<N: Size>(
     dw: &mut [Vector<f32, N>],
     b: usize,
     t: usize,
-    n: usize,
+    width: usize,
     vectors: usize,
     #[comptime] reverse: bool,
 ) {
@@ -349,7 +351,7 @@ fn backward_weights_kernel<N: Size>(
     let row = index / vectors;
     let vector = index % vectors;
     let mut sum = Vector::<f32, N>::new(0.0);
-    if row < 4 * n {
+    if row < 4 * width {
         for pair in range_stepped(UNIT_POS_Y as usize, b * (t - 1), HEIGHT) {
             let first = pair / (t - 1) * t + pair % (t - 1);
             let (before, after) = if comptime!(reverse) {
@@ -357,11 +359,11 @@ fn backward_weights_kernel<N: Size>(
             } else {
                 (first, first + 1)
             };
-            sum += Vector::new(dgates[after * 4 * n + row]) * states[before * vectors + vector];
+            sum += Vector::new(dgates[after * 4 * width + row]) * states[before * vectors + vector];
         }
     }
     let sum = sum_over_y::<N>(sum, WIDTH, HEIGHT);
-    if row < 4 * n && UNIT_POS_Y == 0 {
+    if row < 4 * width && UNIT_POS_Y == 0 {
         dw[index] = sum;
     }
 }

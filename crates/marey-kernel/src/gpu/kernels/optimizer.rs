@@ -4,18 +4,16 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
-use super::common::{buffer, lanes_of, sum_over_y};
+use super::buffers::{buffer, lanes_of};
+use super::sums::{One, sum_over_y};
 use crate::raw::optimizer::AdamWFactors;
 
 #[cube(launch_unchecked)]
 fn adamw_kernel<N: Size>(
-    parameter: &[Vector<f32, N>],
+    parameter: &mut [Vector<f32, N>],
     gradient: &[Vector<f32, N>],
-    moment_1: &[Vector<f32, N>],
-    moment_2: &[Vector<f32, N>],
-    new_parameter: &mut [Vector<f32, N>],
-    new_moment_1: &mut [Vector<f32, N>],
-    new_moment_2: &mut [Vector<f32, N>],
+    moment_1: &mut [Vector<f32, N>],
+    moment_2: &mut [Vector<f32, N>],
     gradient_factor: f32,
     beta_1: f32,
     beta_2: f32,
@@ -35,23 +33,22 @@ fn adamw_kernel<N: Size>(
     let second =
         moment_2[ABSOLUTE_POS] * Vector::new(beta_2) + gradient * gradient * Vector::new(share_2);
     let root = Vector::sqrt(second) * Vector::new(root) + Vector::new(epsilon);
-    new_parameter[ABSOLUTE_POS] =
+    parameter[ABSOLUTE_POS] =
         parameter[ABSOLUTE_POS] * Vector::new(kept) - first * Vector::new(step) / root;
-    new_moment_1[ABSOLUTE_POS] = first;
-    new_moment_2[ABSOLUTE_POS] = second;
+    moment_1[ABSOLUTE_POS] = first;
+    moment_2[ABSOLUTE_POS] = second;
 }
 
-/// Parameter and both moments after a step, of `len` f32 each, from parameter, gradient and moments.
+/// Changes a parameter and its moments, of `len` f32 each, where they lie.
 pub(crate) fn adamw(
     client: &Client,
     [parameter, gradient, moment_1, moment_2]: [&Handle; 4],
     factors: &AdamWFactors,
     len: usize,
-) -> [Handle; 3] {
+) {
     let lanes = lanes_of(client, f32::elem_type_native(), len, 4);
     let total = len / lanes;
     let dim = CubeDim::new(client, total);
-    let outputs = [(); 3].map(|()| client.empty(len * 4));
     // SAFETY: the kernel checks its position against the number of vectors in each buffer.
     unsafe {
         adamw_kernel::launch_unchecked(
@@ -63,9 +60,6 @@ pub(crate) fn adamw(
             buffer(gradient, len),
             buffer(moment_1, len),
             buffer(moment_2, len),
-            buffer(&outputs[0], len),
-            buffer(&outputs[1], len),
-            buffer(&outputs[2], len),
             factors.gradient,
             factors.betas[0],
             factors.betas[1],
@@ -78,76 +72,113 @@ pub(crate) fn adamw(
             total,
         );
     }
-    outputs
+}
+
+/// `out = a * share_a + b * share_b`.
+#[cube(launch_unchecked)]
+fn blend_kernel(a: &[f32], b: &[f32], out: &mut [f32], share_a: f32, share_b: f32, len: usize) {
+    if ABSOLUTE_POS >= len {
+        terminate!();
+    }
+    out[ABSOLUTE_POS] = a[ABSOLUTE_POS] * share_a + b[ABSOLUTE_POS] * share_b;
+}
+
+/// `a * shares[0] + b * shares[1]`, of `len` f32 each.
+pub(crate) fn blend(client: &Client, [a, b]: [&Handle; 2], shares: [f32; 2], len: usize) -> Handle {
+    let dim = CubeDim::new(client, len);
+    let out = client.empty(len * 4);
+    // SAFETY: the kernel checks its position against the length of the buffers.
+    unsafe {
+        blend_kernel::launch_unchecked(
+            client,
+            calculate_cube_count_elemwise(client, len, dim),
+            dim,
+            buffer(a, len),
+            buffer(b, len),
+            buffer(&out, len),
+            shares[0],
+            shares[1],
+            len,
+        );
+    }
+    out
 }
 
 /// Threads of a cube of a sum.
 const UNITS: usize = 256;
 
 /// Cubes of the first stage of a sum, at most.
-const CUBES: usize = 264;
+const CUBES: usize = 528;
 
-/// The sum of the squares of what each cube reads: vectors that lie `stride` apart.
-#[cube(launch_unchecked)]
-fn squares_kernel<N: Size>(
-    x: &[Vector<f32, N>],
-    sums: &mut [Vector<f32, N>],
-    total: usize,
-    stride: usize,
-) {
-    let mut sum = Vector::<f32, N>::new(0.0);
-    let mut index = CUBE_POS as usize * UNITS + UNIT_POS as usize;
-    while index < total {
-        sum += x[index] * x[index];
+/// A thread's sum of the values that it reads, which lie `stride` apart: of their squares, or of themselves.
+#[cube]
+fn sum_of(x: &[f32], start: usize, len: usize, stride: usize, #[comptime] of_squares: bool) -> f32 {
+    let mut own = Vector::<f32, One>::new(0.0);
+    let mut index = start;
+    while index < len {
+        let value = Vector::new(x[index]);
+        own += if comptime!(of_squares) {
+            value * value
+        } else {
+            value
+        };
         index += stride;
     }
-    let sum = sum_over_y::<N>(sum, 1usize, UNITS);
+    sum_over_y::<One>(own, 1usize, UNITS).extract(0usize)
+}
+
+/// The sum of the squares of what each cube reads, at `first` and the places after it.
+#[cube(launch_unchecked)]
+fn squares_kernel(x: &[f32], sums: &mut [f32], first: usize, len: usize, stride: usize) {
+    let start = CUBE_POS * UNITS + UNIT_POS as usize;
+    let sum = sum_of(x, start, len, stride, true);
     if UNIT_POS == 0 {
-        sums[CUBE_POS as usize] = sum;
+        sums[first + CUBE_POS] = sum;
     }
 }
 
 /// The sum of `len` values, in a fixed order, by one cube.
 #[cube(launch_unchecked)]
 fn sum_kernel(x: &[f32], sum: &mut [f32], len: usize) {
-    let mut own = Vector::<f32, Const<1>>::new(0.0);
-    let mut index = UNIT_POS as usize;
-    while index < len {
-        own += Vector::new(x[index]);
-        index += UNITS;
-    }
-    let own = sum_over_y::<Const<1>>(own, 1usize, UNITS);
+    let all = sum_of(x, UNIT_POS as usize, len, UNITS, false);
     if UNIT_POS == 0 {
-        sum[0] = own.extract(0usize);
+        sum[0] = all;
     }
 }
 
-/// The sum of the squares of `len` f32 values: f32 `[1]`.
-pub(crate) fn sum_of_squares(client: &Client, x: &Handle, len: usize) -> Handle {
-    let lanes = lanes_of(client, f32::elem_type_native(), len, 4);
-    let total = len / lanes;
-    let cubes = total.div_ceil(UNITS).clamp(1, CUBES);
-    let (sums, sum) = (client.empty(cubes * lanes * 4), client.empty(4));
+/// The sum of the squares of all values of f32 tensors, given with their lengths: f32 `[1]`.
+pub(crate) fn sum_of_squares(client: &Client, tensors: &[(&Handle, usize)]) -> Handle {
+    let cubes_of = |len: usize| len.div_ceil(4 * UNITS).clamp(1, CUBES);
+    let total: usize = tensors.iter().map(|&(_, len)| cubes_of(len)).sum();
+    let (sums, sum) = (client.empty(total.max(1) * 4), client.empty(4));
     let dim = CubeDim::new_2d(1, UNITS as u32);
-    // SAFETY: both kernels check their positions against the lengths given here.
+    let mut first = 0;
+    for &(x, len) in tensors {
+        let cubes = cubes_of(len);
+        // SAFETY: the kernel checks its positions against the length; each cube has a place in `sums`.
+        unsafe {
+            squares_kernel::launch_unchecked(
+                client,
+                CubeCount::new_1d(cubes as u32),
+                dim,
+                buffer(x, len),
+                buffer(&sums, total),
+                first,
+                len,
+                cubes * UNITS,
+            );
+        }
+        first += cubes;
+    }
+    // SAFETY: the kernel checks its positions against the length.
     unsafe {
-        squares_kernel::launch_unchecked(
-            client,
-            CubeCount::new_1d(cubes as u32),
-            dim,
-            lanes,
-            buffer(x, len),
-            buffer(&sums, cubes * lanes),
-            total,
-            cubes * UNITS,
-        );
         sum_kernel::launch_unchecked(
             client,
             CubeCount::new_single(),
             dim,
-            buffer(&sums, cubes * lanes),
+            buffer(&sums, total),
             buffer(&sum, 1),
-            cubes * lanes,
+            total,
         );
     }
     sum

@@ -1,6 +1,7 @@
 //! Maximum and global average pooling over clips `[b, t, h, w, c]`, channels last.
 
-use super::common::{buffer, divisors, lanes_of, pixel_of, sum_over_y};
+use super::buffers::{buffer, divisors, lanes_of, pixel_of};
+use super::sums::sum_over_y;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
@@ -78,8 +79,14 @@ fn max_kernel<E: Float, N: Size>(
                         let index = (b * t * h * w + here) * vectors + vector;
                         let value = Vector::<f32, N>::cast_from(x[index]);
                         let wins = value.greater_than(&best).or(value.is_nan());
-                        best = select_many(wins, value, best);
-                        place = select_many(wins, Vector::<u32, N>::cast_from(here), place);
+                        // The first NaN stays.
+                        let stays = best.is_nan();
+                        let (better, there) = (
+                            select_many(wins, value, best),
+                            select_many(wins, Vector::<u32, N>::cast_from(here), place),
+                        );
+                        best = select_many(stays, best, better);
+                        place = select_many(stays, place, there);
                     }
                 }
             }
@@ -91,7 +98,7 @@ fn max_kernel<E: Float, N: Size>(
 
 /// The largest value of every window of `x` `[b, t, h, w, c]` of `dtype`: `y` of
 /// [`Pool::output`]'s extents, and u32 `places` of the same extents, each the winner's index in
-/// its clip's `t * h * w` pixels. NaN wins, and among NaN the last; among equals the first.
+/// its clip's `t * h * w` pixels. NaN wins; among equals, and among NaN, the first.
 pub(crate) fn max_pool3d(
     client: &Client,
     x: &Handle,
