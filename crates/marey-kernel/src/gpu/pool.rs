@@ -5,7 +5,7 @@ use burn::tensor::DType;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::kernels::pool::{self, Pool};
+use super::kernels::pool;
 use super::norm::element;
 use super::tensor::with_shape;
 use crate::raw::pool::Pool3dOptions;
@@ -13,9 +13,9 @@ use crate::raw::pool::Pool3dOptions;
 /// y of [`crate::max_pool3d`], and the pixel of the clip that each output has its value from (`u32`).
 pub(super) fn max_pool3d(x: CubeTensor, options: Pool3dOptions) -> (CubeTensor, CubeTensor) {
     let x = into_contiguous(x);
-    let (x_dims, window) = (x.shape().dims(), window(options));
-    let (y, places) = pool::max_pool3d(&x.client, &x.handle, element(&x), x_dims, window);
-    let y_dims = window.output(x_dims);
+    let x_dims = x.shape().dims();
+    let (y, places) = pool::max_pool3d(&x.client, &x.handle, element(&x), x_dims, options);
+    let y_dims = pool::output_dims(x_dims, options);
     (
         with_shape(&x, y, y_dims, x.dtype),
         with_shape(&x, places, y_dims, DType::U32),
@@ -36,7 +36,7 @@ pub(super) fn max_pool3d_backward(
         &places.handle,
         element(&dy),
         x_dims,
-        window(options),
+        options,
     );
     with_shape(&dy, dx, x_dims, dy.dtype)
 }
@@ -47,17 +47,4 @@ pub(super) fn global_average(x: CubeTensor) -> CubeTensor {
     let [b, t, h, w, c] = x.shape().dims();
     let y = pool::global_average(&x.client, &x.handle, element(&x), b, t * h * w, c);
     with_shape(&x, y, [b, c], x.dtype)
-}
-
-fn window(options: Pool3dOptions) -> Pool {
-    let Pool3dOptions {
-        kernel,
-        stride,
-        padding,
-    } = options;
-    Pool {
-        kernel,
-        stride,
-        padding,
-    }
 }

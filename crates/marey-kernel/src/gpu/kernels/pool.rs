@@ -7,29 +7,14 @@ use cubecl::prelude::*;
 use cubecl::server::Handle;
 use cubecl::std::FastDivmod;
 
+use crate::raw::pool::{Pool3dOptions, Pool3dShape};
+
 const UNITS: usize = 256;
 
-/// The extents of a pooling window and how it moves, along t, h and w.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pool {
-    /// The window's pixels along each axis.
-    pub(crate) kernel: [usize; 3],
-    /// Input pixels from one output to the next.
-    pub(crate) stride: [usize; 3],
-    /// At most half the kernel, as in PyTorch, so that every window holds a pixel.
-    pub(crate) padding: [usize; 3],
-}
-
-impl Pool {
-    /// The extents `[b, t, h, w, c]` of the answer for an input of these extents (rounded down).
-    pub(crate) fn output(&self, input: [usize; 5]) -> [usize; 5] {
-        let mut out = input;
-        for axis in 0..3 {
-            let room = input[axis + 1] + 2 * self.padding[axis] - self.kernel[axis];
-            out[axis + 1] = room / self.stride[axis] + 1;
-        }
-        out
-    }
+/// `[b, t', h', w', c]` of a pooling of `[b, t, h, w, c]`.
+pub(crate) fn output_dims(input: [usize; 5], options: Pool3dOptions) -> [usize; 5] {
+    let [t, h, w] = Pool3dShape::new(input, options).output();
+    [input[0], t, h, w, input[4]]
 }
 
 /// One thread for one output pixel and one vector of channels.
@@ -44,7 +29,7 @@ fn max_kernel<E: Float, N: Size>(
     w: usize,
     vectors: usize,
     units: usize,
-    #[comptime] pool: Pool,
+    #[comptime] pool: Pool3dOptions,
     #[define(E)] _dtype: ElemType,
 ) {
     if ABSOLUTE_POS >= units {
@@ -97,20 +82,20 @@ fn max_kernel<E: Float, N: Size>(
 }
 
 /// The largest value of every window of `x` `[b, t, h, w, c]` of `dtype`: `y` of
-/// [`Pool::output`]'s extents, and u32 `places` of the same extents, each the winner's index in
+/// [`output_dims`], and u32 `places` of the same extents, each the winner's index in
 /// its clip's `t * h * w` pixels. NaN wins; among equals, and among NaN, the first.
 pub(crate) fn max_pool3d(
     client: &Client,
     x: &Handle,
     dtype: ElemType,
     input: [usize; 5],
-    pool: Pool,
+    pool: Pool3dOptions,
 ) -> (Handle, Handle) {
     for axis in 0..3 {
         assert!(2 * pool.padding[axis] <= pool.kernel[axis], "{pool:?}");
     }
     let [b, t, h, w, c] = input;
-    let [_, ot, oh, ow, _] = pool.output(input);
+    let [_, ot, oh, ow, _] = output_dims(input, pool);
     let lanes = lanes_of(client, dtype, c, 4);
     let vectors = c / lanes;
     let units = b * ot * oh * ow * vectors;
@@ -161,7 +146,7 @@ fn max_backward_kernel<E: Float, N: Size>(
     pixels: usize,
     vectors: usize,
     units: usize,
-    #[comptime] pool: Pool,
+    #[comptime] pool: Pool3dOptions,
     #[define(E)] _dtype: ElemType,
 ) {
     if ABSOLUTE_POS >= units {
@@ -188,17 +173,17 @@ fn max_backward_kernel<E: Float, N: Size>(
 }
 
 /// The gradient of `x` `[b, t, h, w, c]` (`input`) from `dy` of `dtype` and the u32 `places` that
-/// [`max_pool3d`] answered, both of [`Pool::output`]'s extents.
+/// [`max_pool3d`] answered, both of [`output_dims`].
 pub(crate) fn max_pool3d_backward(
     client: &Client,
     dy: &Handle,
     places: &Handle,
     dtype: ElemType,
     input: [usize; 5],
-    pool: Pool,
+    pool: Pool3dOptions,
 ) -> Handle {
     let [b, t, h, w, c] = input;
-    let output = pool.output(input);
+    let output = output_dims(input, pool);
     let lanes = lanes_of(client, dtype, c, 4);
     let vectors = c / lanes;
     let units = b * t * h * w * vectors;

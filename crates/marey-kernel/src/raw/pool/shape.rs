@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::shape::{Conv3dOptions, Conv3dShape};
 
 /// How a pooling window moves. Triples are `[t, h, w]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pool3dOptions {
     /// Size of the window.
     pub kernel: [usize; 3],
