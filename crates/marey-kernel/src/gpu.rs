@@ -18,7 +18,7 @@ mod tensors;
 
 pub use memory::keep_freed_memory;
 pub(crate) use ops::{
-    has_convolution, is_on_gpu, kernels_used, takes_lstm, takes_norm, takes_pool,
+    has_convolution, is_on_gpu, kernels_used, takes_f32, takes_lstm, takes_norm, takes_pool,
 };
 pub(crate) use tensors::{
     adamw, affine, batch_norm_frozen, batch_norm_train, blend, conv3d, global_average, lstm,

@@ -24,7 +24,7 @@ pub(crate) mod used;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, backend_extension};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use crate::raw::Conv3dOptions;
 use crate::raw::lstm::TimeOrder;
@@ -112,9 +112,13 @@ fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
 
 /// Do the kernels take this tensor as activations: `f32`, `bf16` or `f16` on the CPU device?
 fn has_activation_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().without_autodiff();
-    matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16)
-        && matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    matches!(tensor.dtype(), DType::F32 | DType::BF16 | DType::F16) && is_cpu(&tensor.device())
+}
+
+/// Is this the CPU device, with autodiff or without?
+fn is_cpu(device: &Device) -> bool {
+    let device = device.clone().without_autodiff();
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// Numbers in -0.5..0.5 that look random and are the same in every run.

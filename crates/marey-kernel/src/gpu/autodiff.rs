@@ -10,6 +10,7 @@ use burn::backend::{Autodiff, AutodiffBackend, TensorMetadata};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::Cube;
 
+use super::conv::as_type;
 use super::ops::{GpuOps, GpuPlainOps};
 use crate::ops::norm::NormOptions;
 use crate::raw::Conv3dOptions;
@@ -28,10 +29,7 @@ impl<C: CheckpointStrategy> GpuOps for Autodiff<Cube, C> {
         let (x, weights) = (x.into_primitive(), weights.into_primitive());
         let dtype = weights.dtype();
         // Once for both passes.
-        let weights = match dtype == x.dtype() {
-            true => weights,
-            false => Cube::float_cast(weights, x.dtype().into()),
-        };
+        let weights = as_type(weights, x.dtype());
         let y = Cube::gpu_conv3d(x.clone(), weights.clone(), options);
         match prepared.stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((x, weights, dtype, options), y),
@@ -230,11 +228,7 @@ impl Backward<Cube, 2> for ConvBackward {
         }
         if let Some(node) = weights_node {
             let dw = Cube::gpu_conv3d_backward_weights(x, dy, weights_dims, options);
-            let dw = match dtype {
-                DType::F32 => dw,
-                dtype => Cube::float_cast(dw, dtype.into()),
-            };
-            grads.register::<Cube>(node.id, dw);
+            grads.register::<Cube>(node.id, as_type(dw, dtype));
         }
     }
 }

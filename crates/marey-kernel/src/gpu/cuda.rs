@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use burn_std::backtrace::BackTrace;
 use burn_std::id::StreamId;
@@ -98,10 +98,10 @@ fn failed(reason: String) -> ServerError {
 
 /// The thread of a client's device. Finding one takes a lock and an allocation, so each is found once.
 fn device(client: &Client) -> DeviceHandle<CudaServer> {
-    static DEVICES: Mutex<Option<HashMap<DeviceId, DeviceHandle<CudaServer>>>> = Mutex::new(None);
+    static DEVICES: LazyLock<Mutex<HashMap<DeviceId, DeviceHandle<CudaServer>>>> =
+        LazyLock::new(Mutex::default);
     let id = client.service_id().device;
     let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-    let devices = devices.get_or_insert_default();
     devices
         .entry(id)
         .or_insert_with(|| DeviceHandle::new(id))

@@ -43,9 +43,8 @@ pub(super) fn forward(x: CubeTensor, weights: CubeTensor, shape: Conv3dShape) ->
     compute(Direction::Forward, shape, [x, weights])
 }
 
-/// dx of a convolution.
+/// dx of a convolution, whose weights are in the type of dy.
 pub(super) fn backward_data(dy: CubeTensor, weights: CubeTensor, shape: Conv3dShape) -> CubeTensor {
-    let weights = as_type(weights, dy.dtype);
     compute(Direction::BackwardData, shape, [dy, weights])
 }
 

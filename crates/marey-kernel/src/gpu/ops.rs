@@ -5,8 +5,7 @@ use burn::backend::{Backend, DispatchDevice, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 use burn_cubecl::CubeBackend;
 
-use super::conv;
-use super::{lstm, norm, pool};
+use super::{conv, lstm, norm, pool};
 use crate::ops::norm::NormOptions;
 use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Pool3dOptions, Pool3dShape};
@@ -152,6 +151,19 @@ pub(crate) fn is_on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
     has_kernels(x.dtype()) && matches!(device.as_dispatch(), DispatchDevice::Cube(_))
 }
 
+/// Are all of these on a GPU, in `f32`?
+pub(crate) fn takes_f32<'a, const D: usize>(
+    tensors: impl IntoIterator<Item = &'a Tensor<D>>,
+) -> bool {
+    let mut tensors = tensors.into_iter();
+    tensors.all(|tensor| is_on_gpu(tensor) && tensor.dtype() == DType::F32)
+}
+
+/// Has this elements, and no more than kernels can count? They do it in 32 bits, as some of cuDNN's do.
+fn is_countable(x: &Tensor<5>) -> bool {
+    (1..1 << 31).contains(&x.shape().num_elements())
+}
+
 /// Do the kernels of a GPU take these: activations of one shape and type, values of each channel in `f32`?
 ///
 /// # Panics
@@ -186,7 +198,7 @@ pub(crate) fn takes_pool(x: &Tensor<5>, options: Pool3dOptions) -> bool {
     let shape = Pool3dShape::new(x.dims(), options);
     let is_centred = (0..3).all(|axis| 2 * options.padding[axis] <= options.kernel[axis]);
     let has_outputs = shape.output().iter().all(|&size| size > 0);
-    is_on_gpu(x) && is_centred && has_outputs && (1..1 << 31).contains(&x.shape().num_elements())
+    is_on_gpu(x) && is_centred && has_outputs && is_countable(x)
 }
 
 /// Does the kernel of a GPU take this recurrence: in `f32`, with a state that the memory of a group of threads holds?
@@ -199,11 +211,9 @@ pub(crate) fn takes_lstm(inputs: &Tensor<3>, weights: &Tensor<2>) -> bool {
 /// Are these activations on a GPU that has a kernel of ours for this convolution?
 pub(crate) fn has_convolution(x: &Tensor<5>, weights: &Tensor<5>, options: Conv3dOptions) -> bool {
     let is_depthwise = || Conv3dShape::new(x.dims(), weights.dims(), options).is_depthwise();
-    // Kernels count in 32 bits, and some of cuDNN's too.
-    let is_small = |tensor: &Tensor<5>| (1..1 << 31).contains(&tensor.shape().num_elements());
     is_on_gpu(x)
-        && is_small(x)
-        && is_small(weights)
+        && is_countable(x)
+        && is_countable(weights)
         && match x.device().without_autodiff().as_dispatch() {
             DispatchDevice::Cube(device) => has_cudnn(device) || is_depthwise(),
             _ => false,
@@ -355,6 +365,7 @@ impl GpuPlainOps for CubeBackend {
             activation,
         )
     }
+
     fn gpu_max_pool3d_with_places(
         x: FloatTensor<Self>,
         options: Pool3dOptions,

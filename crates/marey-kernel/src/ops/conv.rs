@@ -1,12 +1,12 @@
 //! Convolution: the public functions, and what other devices run.
 
-use burn::backend::{Dispatch, DispatchDevice};
+use burn::backend::Dispatch;
 use burn::tensor::ops::ConvOptions as BurnOptions;
 use burn::tensor::{DType, Device, Tensor, activation, module};
 
 use super::kept::KeptWeights;
 use super::norm::Affine;
-use super::{VideoOps, has_activation_kernels, has_kernels};
+use super::{VideoOps, has_activation_kernels, has_kernels, is_cpu};
 use crate::raw::{Activation, Conv3dOptions, Conv3dShape};
 
 /// Convolution of channels-last clips; a 2-D one has `t = 1` and `kt = 1`. Differentiable in both.
@@ -130,8 +130,7 @@ pub fn conv3d_fused(
 /// Is a convolution with its norm ([`conv3d_fused`]) faster than one after the other on this device? On a GPU the norm
 /// is one launch, and fewer than its factor and summand would need.
 pub fn fuses_norms(device: &Device) -> bool {
-    let device = device.clone().without_autodiff();
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    is_cpu(device)
 }
 
 /// Do the kernels take these: activations of any of their types on the CPU device, `f32` weights?

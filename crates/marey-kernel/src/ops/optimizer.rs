@@ -4,8 +4,6 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
-#[cfg(feature = "gpu")]
-use burn::tensor::DType;
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
@@ -74,10 +72,7 @@ pub fn adamw<const D: usize>(
         return (Tensor::from_dispatch(parameter), moments);
     }
     #[cfg(feature = "gpu")]
-    if [&parameter, &gradient, &moment_1, &moment_2]
-        .iter()
-        .all(|tensor| crate::gpu::is_on_gpu(tensor) && tensor.dtype() == DType::F32)
-    {
+    if crate::gpu::takes_f32([&parameter, &gradient, &moment_1, &moment_2]) {
         return crate::gpu::adamw(parameter, gradient, [moment_1, moment_2], step);
     }
     let factors = AdamWFactors::of(&step);
@@ -145,10 +140,7 @@ pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
     }
     tensors.iter().for_each(|x| check([x]));
     #[cfg(feature = "gpu")]
-    if tensors
-        .iter()
-        .all(|x| crate::gpu::is_on_gpu(x) && x.dtype() == DType::F32)
-    {
+    if crate::gpu::takes_f32(&tensors) {
         return Some(crate::gpu::sum_of_squares(tensors));
     }
     let squares = |x: Tensor<1>| match takes([&x]) {
@@ -167,7 +159,7 @@ pub fn sum_of_squares(tensors: Vec<Tensor<1>>) -> Option<Tensor<1>> {
 pub fn blend<const D: usize>(a: Tensor<D>, b: Tensor<D>, shares: [f64; 2]) -> Tensor<D> {
     check([&a, &b]);
     #[cfg(feature = "gpu")]
-    if [a.dtype(), b.dtype()] == [DType::F32; 2] && crate::gpu::is_on_gpu(&a) {
+    if crate::gpu::takes_f32([&a, &b]) {
         return crate::gpu::blend(a, b, shares);
     }
     a * shares[0] + b * shares[1]

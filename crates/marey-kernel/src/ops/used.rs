@@ -1,8 +1,8 @@
 //! Which kernels run: for reports, logs and the doctor.
 
-use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device};
 
+use super::is_cpu;
 use crate::raw::{Isa, conv::Bf16, parallel};
 
 /// The kernels that compute convolutions, norms and pools of activations of type `dtype` on `device`, in words.
@@ -13,9 +13,7 @@ pub fn kernels_used(dtype: DType, device: &Device) -> String {
     if let Some(used) = crate::gpu::kernels_used(dtype, device) {
         return used;
     }
-    let plain = device.clone().without_autodiff();
-    let is_cpu = matches!(plain.as_dispatch(), DispatchDevice::Flex(_));
-    match (is_cpu, dtype) {
+    match (is_cpu(device), dtype) {
         (true, DType::F32) => format!("Marey's CPU kernels, f32, {}", Isa::best().name()),
         (true, DType::BF16) => format!("Marey's CPU kernels, bf16, {}", Bf16::best().name()),
         (true, DType::F16) => {
@@ -29,10 +27,10 @@ pub fn kernels_used(dtype: DType, device: &Device) -> String {
 /// Runs `work` on `device` where it is fastest: the CPU's in the pool of its kernels, so that they need not be called into
 /// it one by one; another's here, since its work is ordered by the thread that it comes from.
 pub fn in_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
-    let device = device.clone().without_autodiff();
-    match device.as_dispatch() {
-        DispatchDevice::Flex(_) => parallel::in_pool(work),
-        _ => work(),
+    if is_cpu(device) {
+        parallel::in_pool(work)
+    } else {
+        work()
     }
 }
 
