@@ -97,7 +97,8 @@ fn write_crate(root: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The manifest: the kernel crate's dependencies but Burn's and the benchmark's, as the workspace pins them.
+/// The manifest: the kernel crate's dependencies as the workspace pins them, but Burn's, the benchmark's and those of a GPU,
+/// which are the optional ones.
 fn manifest(workspace: &Table, kernel: &Table, sources: &Path) -> Result<String> {
     let pinned = workspace
         .get("workspace")
@@ -106,9 +107,10 @@ fn manifest(workspace: &Table, kernel: &Table, sources: &Path) -> Result<String>
     let mut crate_ = Table::new();
     for section in ["dependencies", "dev-dependencies"] {
         let mut kept = Table::new();
-        let names = kernel.get(section).and_then(Value::as_table);
-        for name in names.into_iter().flat_map(Table::keys) {
-            if name.starts_with("burn") || name == "divan" {
+        let listed = kernel.get(section).and_then(Value::as_table);
+        for (name, listed) in listed.into_iter().flatten() {
+            let optional = listed.get("optional").and_then(Value::as_bool);
+            if name.starts_with("burn") || name == "divan" || optional == Some(true) {
                 continue;
             }
             let Some(version) = pinned.get(name) else {
@@ -170,11 +172,11 @@ mod tests {
     fn the_crate_has_the_pinned_dependencies_without_burn() {
         let table = |text: &str| text.parse::<Table>().expect("TOML");
         let workspace = table(
-            "[workspace.dependencies]\nburn = \"=1\"\nrayon = \"1.12\"\ndivan = \"0\"\n\
+            "[workspace.dependencies]\nburn = \"=1\"\nrayon = \"1.12\"\ndivan = \"0\"\ncubecl = \"0\"\n\
              proptest = { version = \"1\", default-features = false }\n",
         );
         let kernel = table(
-            "[dependencies]\nburn = {}\nrayon = {}\n[dev-dependencies]\ndivan = {}\nproptest = {}\n",
+            "[dependencies]\nburn = {}\nrayon = {}\ncubecl = { optional = true }\n[dev-dependencies]\ndivan = {}\nproptest = {}\n",
         );
         let text = manifest(&workspace, &kernel, Path::new("raw/mod.rs")).expect("a manifest");
         let written = table(&text);
