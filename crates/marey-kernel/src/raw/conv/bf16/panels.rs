@@ -112,25 +112,45 @@ impl<'a> Panels<'a> {
         self.per_group * self.panel_len()
     }
 
+    /// Must they be packed beforehand? The weights of a panel of inputs are scattered: 128 bytes of each output and tap, on
+    /// as many pages.
+    pub(super) fn are_scattered(&self) -> bool {
+        matches!(self.source, Source::Inputs { .. })
+    }
+
     /// Packs all panels.
     pub(super) fn pack(mut self) -> Self {
         let mut data = Buffer::<bf16>::take(self.groups * self.group_len());
         let shared = Shared::new(&mut data);
-        let run_len = self.cut.chunks * self.chunk_len();
-        for_each_task(self.groups * self.per_group * self.num_runs, |task| {
-            let (panel, run) = (task / self.num_runs, task % self.num_runs);
-            // SAFETY: this run of this panel: inside the buffer, and no other task's.
-            let to = unsafe {
-                let start = shared.get().add(panel * self.panel_len() + run * run_len);
-                std::slice::from_raw_parts_mut(start, run_len)
-            };
-            self.fill(
-                [panel / self.per_group, panel % self.per_group],
-                run,
-                0..self.cut.chunks,
-                to,
-            );
-        });
+        let chunks = self.cut.chunks;
+        let run_len = chunks * self.chunk_len();
+        match self.source {
+            Source::Outputs(weights) => {
+                for_each_task(self.groups * self.per_group * self.num_runs, |task| {
+                    let (panel, run) = (task / self.num_runs, task % self.num_runs);
+                    // SAFETY: this run of this panel: inside the buffer, and no other task's.
+                    let to = unsafe {
+                        let start = shared.get().add(panel * self.panel_len() + run * run_len);
+                        std::slice::from_raw_parts_mut(start, run_len)
+                    };
+                    let place = [panel / self.per_group, panel % self.per_group];
+                    self.fill_outputs(weights, place, run, 0..chunks, to);
+                });
+            }
+            Source::Inputs { .. } => {
+                for_each_task(self.groups * self.num_runs * chunks, |task| {
+                    let (group, chunk) = (
+                        task / (self.num_runs * chunks),
+                        task % (self.num_runs * chunks),
+                    );
+                    let first = group * self.group_len() + chunk * self.chunk_len();
+                    // SAFETY: inside the buffer.
+                    let first = unsafe { shared.get().add(first) };
+                    // SAFETY: this chunk of all panels of the group is this task's.
+                    unsafe { self.fill_inputs(group, chunk / chunks, chunk % chunks, first) };
+                });
+            }
+        }
         self.packed = Some(data);
         self
     }
@@ -147,34 +167,29 @@ impl<'a> Panels<'a> {
             let panel = (group * self.per_group + panel) * self.panel_len();
             return packed[panel + part.row * chunk_len..].as_ptr();
         }
+        let Source::Outputs(weights) = self.source else {
+            unreachable!("scattered weights are packed beforehand")
+        };
         let data: &mut [bf16] = scratch.take(part.num_runs * part.len * chunk_len);
         for (idx, to) in data.chunks_exact_mut(part.len * chunk_len).enumerate() {
             let chunks = part.start..part.start + part.len;
-            self.fill([group, panel], part.run + idx, chunks, to);
+            self.fill_outputs(weights, [group, panel], part.run + idx, chunks, to);
         }
         data.as_ptr()
     }
 
-    /// Packs some chunks of a run.
-    fn fill(&self, [group, panel]: [usize; 2], run: usize, chunks: Range<usize>, to: &mut [bf16]) {
-        let first = panel * COLUMNS;
-        let columns = first..self.columns.min(first + COLUMNS);
-        match self.source {
-            Source::Outputs(weights) => self.fill_outputs(weights, group, columns, run, chunks, to),
-            Source::Inputs { .. } => self.fill_inputs(group, columns, run, chunks, to),
-        }
-    }
-
-    /// Columns are outputs: their weights lie together along the run, if pixels were not widened.
+    /// Packs some chunks of a run where columns are outputs: their weights lie together along the run, if pixels were not
+    /// widened.
     fn fill_outputs(
         &self,
         weights: &[f32],
-        group: usize,
-        columns: Range<usize>,
+        [group, panel]: [usize; 2],
         run: usize,
         chunks: Range<usize>,
         to: &mut [bf16],
     ) {
+        let first = panel * COLUMNS;
+        let columns = first..self.columns.min(first + COLUMNS);
         let Cut {
             width,
             depth,
@@ -216,15 +231,12 @@ impl<'a> Panels<'a> {
         }
     }
 
-    /// Columns are inputs: rows are outputs, a tap at a time.
-    fn fill_inputs(
-        &self,
-        group: usize,
-        columns: Range<usize>,
-        run: usize,
-        chunks: Range<usize>,
-        to: &mut [bf16],
-    ) {
+    /// Packs a chunk of a run, of all panels of a group, where columns are inputs: rows are outputs, a tap at a time. `to` is
+    /// the chunk of the first panel.
+    ///
+    /// # Safety
+    /// The chunk of every panel of the group is writable, and nobody else's.
+    unsafe fn fill_inputs(&self, group: usize, run: usize, chunk: usize, to: *mut bf16) {
         let Source::Inputs {
             weights,
             outputs,
@@ -238,23 +250,19 @@ impl<'a> Panels<'a> {
         let row = |element: usize| {
             let (tap, output) = (run * self.taps + element / width, element % width);
             (output < outputs).then(|| {
-                let output = group * outputs + output;
-                let start = (output * num_taps + taps[tap]) * self.columns;
-                weights[start + columns.start..start + columns.end].as_ptr()
+                let start = ((group * outputs + output) * num_taps + taps[tap]) * self.columns;
+                weights[start..start + self.columns].as_ptr()
             })
         };
-        for (chunk, to) in chunks.zip(to.chunks_exact_mut(self.chunk_len())) {
-            for pair in 0..depth / 2 {
-                let element = chunk * depth + 2 * pair;
-                let rows = [row(element), row(element + 1)];
-                for half in 0..2 {
-                    let to = &mut to[(half * depth / 2 + pair) * COLUMNS..][..COLUMNS];
-                    let len = columns.len().saturating_sub(half * ROWS).min(ROWS);
-                    let rows = rows.map(|row| row.map(|row| row.wrapping_add(half * ROWS)));
-                    // SAFETY: AMX implies the vectors; `len` floats of both rows, 16 pairs.
-                    unsafe { lanes::pack_pair(rows, len, to.as_mut_ptr().cast()) };
-                }
-            }
+        for pair in 0..depth / 2 {
+            let element = chunk * depth + 2 * pair;
+            let rows = [row(element), row(element + 1)];
+            let place = |half: usize| {
+                let at = (half % 2 * depth / 2 + pair) * COLUMNS;
+                to.wrapping_add(half / 2 * self.panel_len() + at)
+            };
+            // SAFETY: AMX implies the vectors; every column of both rows, 16 pairs of each half of each panel's chunk.
+            unsafe { lanes::pack_pairs(rows, self.columns, 2 * self.per_group, place) };
         }
     }
 }

@@ -79,11 +79,13 @@ impl Product<'_> {
             && self.panels.group_len() >= LARGE_WEIGHTS
             && self.window.copy_len(&whole) <= SMALL_INPUT
             && self.panels.per_group >= rayon::current_num_threads();
+        if !is_heavy || self.panels.are_scattered() {
+            self.panels = self.panels.pack();
+        }
         if is_heavy {
             // SAFETY: the caller's promise.
             unsafe { self.run_by_panels(&whole, &parts, output) };
         } else {
-            self.panels = self.panels.pack();
             // SAFETY: the caller's promise.
             unsafe { self.run_by_blocks(&parts, output) };
         }
@@ -113,7 +115,7 @@ impl Product<'_> {
         );
     }
 
-    /// Shares out panels, each of which meets all pixels. For panels that are packed on demand.
+    /// Shares out panels, each of which meets all pixels. For panels that are packed, or will be on demand.
     ///
     /// # Safety
     /// As [`Product::run`].
@@ -256,16 +258,12 @@ impl Product<'_> {
         let column = (group * self.panels.per_group + panel) * COLUMNS;
         let finish = self.finish.map(|finish| finish.at(column));
         let len = COLUMNS.min(self.panels.columns - panel * COLUMNS);
-        for (row, sums) in sums
-            .chunks_exact(COLUMNS)
-            .take(self.tile_rows())
-            .enumerate()
-        {
-            let output = tile
-                .output
-                .wrapping_add(row * self.placement.step[3] + panel * COLUMNS);
-            // SAFETY: AMX implies the vectors; `len` columns of the pixel.
-            unsafe { lanes::store_row(sums.as_ptr(), finish, output, len) };
-        }
+        let sums = &sums[..self.tile_rows() * COLUMNS];
+        let (to, step) = (
+            tile.output.wrapping_add(panel * COLUMNS),
+            self.placement.step[3],
+        );
+        // SAFETY: AMX implies the vectors; `len` columns of each pixel.
+        unsafe { lanes::store_rows(sums, finish, to, step, len) };
     }
 }

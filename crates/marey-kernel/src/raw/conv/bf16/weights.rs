@@ -3,8 +3,8 @@
 //! The hardware sums over pairs that lie together, and here the sum runs over pixels. So the rows of x
 //! that a block of outputs sees are brought into pairs of neighbouring pixels, and dy is transposed.
 //! Rows of both have the same pitch, wide enough for every tap, with zeros in dy where a row has no
-//! output; then a tap is one constant shift for all pixels. Pairs that begin at odd pixels are a second
-//! variant, the residues modulo the stride are others.
+//! output; then a tap is one constant shift for all pixels. Where that is odd, a copy of dy that is a pixel
+//! late makes it even. Residues modulo the stride have pairs of their own.
 //!
 //! Few weights are added up by tasks that have pixels of their own, each in a copy of dW and with operands
 //! that stay in one core's cache; the copies are added in a fixed order at the end. Where copies would be
@@ -94,8 +94,8 @@ impl<'a> Gradient<'a> {
     fn blocking(&self, blocks: usize) -> Blocking {
         let layout = self.layout;
         let [stride_t, stride_h, stride_w] = self.shape.options.stride;
-        let pairs = layout.variants.len() * layout.run_len / stride_w;
-        let gradients = layout.outputs / (stride_t * stride_h * stride_w);
+        let pairs = layout.residues * layout.run_len / stride_w;
+        let gradients = layout.delays * layout.outputs / (stride_t * stride_h * stride_w);
         let goal = Goal {
             blocks,
             band_len: OPERANDS_LEN * self.window.channels / (pairs + gradients),
@@ -243,7 +243,7 @@ impl Step<'_> {
         self.size.pitch * COLUMNS
     }
 
-    /// Rows of pairs of one variant.
+    /// Rows of pairs of one residue.
     fn num_rows(&self) -> usize {
         self.size.planes() * self.shape.options.stride[1] * self.size.rows_of_class
     }
@@ -284,30 +284,24 @@ impl Step<'_> {
         accumulate: bool,
     ) {
         let (size, layout) = (&self.size, self.layout);
-        let tile_len = size.boxes() * size.chunks * CHUNK_LEN;
         let row = self.group * layout.outputs + panel * COLUMNS;
         let boxes: Vec<usize> = (0..size.boxes()).map(|idx| self.first_row(idx)).collect();
-        let elements = layout.run_len / COLUMNS;
         let mut pixels = Vec::with_capacity(boxes.len());
-        for part in parts {
-            let (run, element) = (part / elements, part % elements * COLUMNS);
-            let first = self.first_pair(run, element);
+        for part in parts.map(|part| self.part(part)) {
             pixels.clear();
             pixels.extend(
                 boxes
                     .iter()
-                    .map(|row| pairs[first + row * self.row_len()..].as_ptr()),
+                    .map(|row| pairs[part.first_pair + row * self.row_len()..].as_ptr()),
             );
+            let tile = part.delay * layout.outputs / ROWS + 2 * panel;
             let args = amx::Gradient {
-                outputs: [2 * panel, 2 * panel + 1]
-                    .map(|tile| gradients[tile * tile_len..].as_ptr()),
+                outputs: [tile, tile + 1]
+                    .map(|tile| gradients[tile * self.gradient_tile_len()..].as_ptr()),
                 pixels: &pixels,
                 chunks: size.chunks,
                 // SAFETY: inside the sums.
-                sums: unsafe {
-                    sums.get()
-                        .add(row * layout.row_len() + run * layout.run_len + element)
-                },
+                sums: unsafe { sums.get().add(row * layout.row_len() + part.first_sum) },
                 sums_step: layout.row_len(),
                 accumulate,
             };
@@ -316,7 +310,7 @@ impl Step<'_> {
         }
     }
 
-    /// First row of pairs of a box, of those of a variant.
+    /// First row of pairs of a box, of those of a residue.
     fn first_row(&self, idx: usize) -> usize {
         let size = &self.size;
         let frames = size.block.size[0];
@@ -325,19 +319,32 @@ impl Step<'_> {
         plane * stride_h * size.rows_of_class
     }
 
-    /// Where the pairs of the first box for some elements of a run begin.
-    fn first_pair(&self, run: usize, element: usize) -> usize {
+    /// A part by its number: taps along the width follow each other, since they see the same pixels.
+    fn part(&self, part: usize) -> Part {
         let (layout, options, kernel) = (self.layout, &self.shape.options, self.shape.kernel);
-        let taps = kernel[2] / layout.merged;
-        let (tap, kh, kt) = (run % taps, run / taps % kernel[1], run / taps / kernel[1]);
-        let (class, shift) = shift(self.shape, tap);
-        let variant = (class, shift % 2 == 1);
-        let variant = layout.variants.iter().position(|other| *other == variant);
-        let variant = variant.expect("every tap has a variant");
+        let (taps, elements) = (kernel[2] / layout.merged, layout.run_len / COLUMNS);
+        let (tap, element, line) = (part % taps, part / taps % elements, part / taps / elements);
+        let (kh, kt) = (line % kernel[1], line / kernel[1]);
+        let (residue, shift) = shift(self.shape, tap);
+        let delay = shift % 2;
         let stride_h = options.stride[1];
-        let (plane, line) = (kt * options.dilation[0], kh * options.dilation[1]);
-        let row = (plane * stride_h + line % stride_h) * self.size.rows_of_class + line / stride_h;
-        let part = (variant * layout.run_len + element) / COLUMNS;
-        (part * self.num_rows() + row) * self.row_len() + shift / 2 * 2 * COLUMNS
+        let (plane, row) = (kt * options.dilation[0], kh * options.dilation[1]);
+        let row = (plane * stride_h + row % stride_h) * self.size.rows_of_class + row / stride_h;
+        let row = (residue * elements + element) * self.num_rows() + row;
+        Part {
+            first_pair: row * self.row_len() + (shift - delay) * COLUMNS,
+            delay,
+            first_sum: (line * taps + tap) * layout.run_len + element * COLUMNS,
+        }
     }
+}
+
+/// 32 elements of a run.
+struct Part {
+    /// Where the pairs of the first box begin.
+    first_pair: usize,
+    /// Pixels that dy is late, so that pairs meet pairs.
+    delay: usize,
+    /// Where the sums of the first output are.
+    first_sum: usize,
 }

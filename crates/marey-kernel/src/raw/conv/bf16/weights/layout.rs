@@ -26,9 +26,10 @@ pub(super) struct Layout {
     pub(super) groups: usize,
     /// Is nothing rounded up, so that dW itself has this layout?
     pub(super) is_exact: bool,
-    /// Copies of x that its pairs are: the residue modulo the stride along the width, and whether pairs
-    /// begin at odd pixels.
-    pub(super) variants: Vec<(usize, bool)>,
+    /// Residues of taps along the width modulo the stride, the first so many: pairs of x are apart for each.
+    pub(super) residues: usize,
+    /// Copies of dy: one, or another that is a pixel late, for taps whose shift is odd.
+    pub(super) delays: usize,
 }
 
 impl Layout {
@@ -43,13 +44,9 @@ impl Layout {
         } else {
             1
         };
-        let mut variants = vec![];
-        for tap in 0..kernel_w / merged {
-            let (class, shift) = shift(shape, tap);
-            if !variants.contains(&(class, shift % 2 == 1)) {
-                variants.push((class, shift % 2 == 1));
-            }
-        }
+        let shifts = (0..kernel_w / merged).map(|tap| shift(shape, tap));
+        let residues = shifts.clone().map(|(residue, _)| residue).max();
+        let is_odd = shifts.map(|(_, shift)| shift % 2 == 1);
         let (run, outputs) = (merged * channels, shape.group_outputs());
         let (run_len, padded) = (
             run.next_multiple_of(COLUMNS),
@@ -63,7 +60,8 @@ impl Layout {
             outputs: padded,
             groups: shape.options.groups,
             is_exact: run_len == run && padded == outputs,
-            variants,
+            residues: 1 + residues.expect("a kernel has taps"),
+            delays: 1 + usize::from(is_odd.max().expect("a kernel has taps")),
         }
     }
 
@@ -129,7 +127,7 @@ impl Rows {
             }),
             rows_of_class: extent[1].div_ceil(stride_h),
             extent,
-            chunks: ((h - 1) * pitch + w).div_ceil(COLUMNS),
+            chunks: ((h - 1) * pitch + w + layout.delays - 1).div_ceil(COLUMNS),
             block,
         }
     }

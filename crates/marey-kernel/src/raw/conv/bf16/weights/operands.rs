@@ -20,12 +20,12 @@ struct InputRow<'a> {
 impl Step<'_> {
     /// Elements of all pairs of the block.
     pub(super) fn pairs_len(&self) -> usize {
-        let parts = self.layout.variants.len() * self.layout.run_len / COLUMNS;
+        let parts = self.layout.residues * self.layout.run_len / COLUMNS;
         // The last chunk of the last tap reads past the last row.
         parts * self.num_rows() * self.row_len() + self.size.chunks * COLUMNS * COLUMNS
     }
 
-    /// Pairs of x: `[variant][32 elements of a run][image][frame][class][row][pair][element][2]`. Gives
+    /// Pairs of x: `[residue][32 elements of a run][image][frame][class][row][pair][element][2]`. Gives
     /// whether all are finite.
     ///
     /// # Safety
@@ -35,7 +35,7 @@ impl Step<'_> {
         let rows_of_plane = stride * size.rows_of_class;
         let rows = self.num_rows();
         let parts = self.layout.run_len / COLUMNS;
-        let len = self.layout.variants.len() * parts * rows * self.row_len();
+        let len = self.layout.residues * parts * rows * self.row_len();
         pairs[len..].fill(bf16::ZERO);
         let shared = Shared::new(pairs);
         let is_finite = AtomicBool::new(true);
@@ -45,14 +45,16 @@ impl Step<'_> {
             with_scratch(|[scratch, ..]| {
                 let copy = scratch.take(size.extent[2] * self.window.channels);
                 let row = self.input_row(x, plane, row * stride + class, copy);
-                for part in 0..self.layout.variants.len() * parts {
+                for part in 0..self.layout.residues * parts {
                     let start = (part * rows + task) * self.row_len();
                     // SAFETY: this row of this part, and no other task's.
                     let to = unsafe {
                         std::slice::from_raw_parts_mut(shared.get().add(start), self.row_len())
                     };
                     // SAFETY: the contract.
-                    if !unsafe { self.pair_row(&row, part / parts, part % parts * COLUMNS, to) } {
+                    let done =
+                        unsafe { self.pair_row(&row, part / parts, part % parts * COLUMNS, to) };
+                    if !done {
                         is_finite.store(false, Ordering::Relaxed);
                     }
                 }
@@ -112,52 +114,45 @@ impl Step<'_> {
         }
     }
 
-    /// The pairs of 32 elements of a row, from `element` of each run on; are all finite?
+    /// The pairs of 32 elements of a row, from `element` of each run on, for the columns of a residue modulo the stride;
+    /// are all finite?
     ///
     /// # Safety
     /// AVX-512 F, BW and VL.
     unsafe fn pair_row(
         &self,
         row: &InputRow,
-        variant: usize,
+        residue: usize,
         element: usize,
         to: &mut [bf16],
     ) -> bool {
         let len = COLUMNS.min(self.layout.run - element);
-        if row.columns.is_empty() {
+        let stride = self.shape.options.stride[2];
+        // Columns of this residue before one.
+        let before = |column: usize| (column + stride - 1).saturating_sub(residue) / stride;
+        let first = before(row.columns.start);
+        let inside = first..before(row.columns.end).min(self.size.pitch).max(first);
+        if inside.is_empty() {
             to.fill(bf16::ZERO);
             return true;
         }
-        let (class, is_odd) = self.layout.variants[variant];
-        let pixel = |at: usize| {
-            let column = at * self.shape.options.stride[2] + class;
-            (at < self.size.pitch && row.columns.contains(&column)).then(|| {
-                let start = (column - row.columns.start) * row.step + element;
-                row.pixels[start..start + len].as_ptr()
-            })
-        };
-        let mut is_finite = true;
-        let mut first = usize::from(is_odd);
-        for to in to.chunks_exact_mut(2 * COLUMNS) {
-            // SAFETY: `len` elements of each pixel; there are 32 pairs.
-            is_finite &= unsafe {
-                lanes::interleave(
-                    [pixel(first), pixel(first + 1)],
-                    len,
-                    to.as_mut_ptr().cast(),
-                )
-            };
-            first += 2;
-        }
-        is_finite
+        let start = |at: usize| (at * stride + residue - row.columns.start) * row.step + element;
+        let pixels = &row.pixels[start(inside.start)..start(inside.end - 1) + len];
+        // SAFETY: the first and the last pixel lie in the slice.
+        unsafe { lanes::pair_up(pixels.as_ptr(), stride * row.step, inside, len, to) }
+    }
+
+    /// Elements of dy for 16 outputs, transposed.
+    pub(super) fn gradient_tile_len(&self) -> usize {
+        self.size.boxes() * self.size.chunks * CHUNK_LEN
     }
 
     /// Elements of dy, transposed.
     pub(super) fn gradients_len(&self) -> usize {
-        self.layout.outputs / ROWS * self.size.boxes() * self.size.chunks * CHUNK_LEN
+        self.layout.delays * self.layout.outputs / ROWS * self.gradient_tile_len()
     }
 
-    /// dy as `[16 outputs][box][chunk][output][pair][2]`, zeros where a row has no output.
+    /// dy as `[delay][16 outputs][box][chunk][output][pair][2]`, zeros where a row has no output.
     ///
     /// # Safety
     /// AVX-512 F, BW and VL.
@@ -170,38 +165,44 @@ impl Step<'_> {
             .map(|at| (at / size.pitch, at % size.pitch))
             .map(|(row, column)| (row < h && column < w).then_some(row * w_len + column))
             .collect();
-        let box_len = size.chunks * CHUNK_LEN;
         let tiles = self.layout.outputs / ROWS;
         let shared = Shared::new(to);
         // All outputs of a box while it is at hand.
-        (self.each)(tiles * size.boxes(), &|task| {
-            let (idx, tile) = (task / tiles, task % tiles);
-            let start = (tile * size.boxes() + idx) * box_len;
-            // SAFETY: a box of 16 outputs, and no other task's.
-            let to = unsafe { std::slice::from_raw_parts_mut(shared.get().add(start), box_len) };
-            let first = tile * ROWS;
-            let len = shape.group_outputs().saturating_sub(first).min(ROWS);
-            if len == 0 {
-                to.fill(bf16::ZERO);
-                return;
-            }
+        (self.each)(tiles / 2 * size.boxes(), &|task| {
+            let (idx, panel) = (task / (tiles / 2), task % (tiles / 2));
+            let first = panel * COLUMNS;
+            let len = (shape.group_outputs() - first).min(COLUMNS);
             let start = self.group * shape.group_outputs() + first;
             let first_pixel = self.first_pixel(idx);
-            let pixel = |place: Option<usize>| {
-                place.map(|place| {
-                    let at = (first_pixel + place) * shape.out_channels + start;
-                    dy[at..at + len].as_ptr()
-                })
+            let pixel = |place: usize| {
+                let at = (first_pixel + place) * shape.out_channels + start;
+                dy[at..at + len].as_ptr()
             };
-            for (places, to) in places
-                .chunks_exact(COLUMNS)
-                .zip(to.chunks_exact_mut(CHUNK_LEN))
-            {
-                let pairs = std::array::from_fn(|pair| {
-                    [2 * pair, 2 * pair + 1].map(|at| pixel(places[at]))
-                });
-                // SAFETY: `len` channels of each pixel; a chunk is 256 pairs.
-                unsafe { lanes::transpose_pixels(&pairs, len, to.as_mut_ptr().cast()) };
+            let row = |delay: usize, half: usize, chunk: usize| {
+                let tile = (delay * tiles + 2 * panel + half) * self.gradient_tile_len();
+                // SAFETY: a chunk of a tile.
+                unsafe {
+                    shared
+                        .get()
+                        .add(tile + (idx * size.chunks + chunk) * CHUNK_LEN)
+                }
+            };
+            for (chunk, places) in places.chunks_exact(COLUMNS).enumerate() {
+                let pixels = std::array::from_fn(|at| places[at].map(pixel));
+                let to = [0, 1].map(|half| row(0, half, chunk));
+                // SAFETY: `len` channels of each pixel; this box of these tiles is this task's.
+                unsafe { lanes::transpose_pixels(&pixels, len, to) };
+                for (half, rows) in to
+                    .into_iter()
+                    .enumerate()
+                    .take(2 * (self.layout.delays - 1))
+                {
+                    let before = chunk
+                        .checked_sub(1)
+                        .map(|chunk| row(0, half, chunk).cast_const());
+                    // SAFETY: as above, and as for the delayed tiles.
+                    unsafe { lanes::delay(before, rows, row(1, half, chunk)) };
+                }
             }
         });
     }
