@@ -308,11 +308,15 @@ impl Recur<'_> {
             let mut sums = [[V::splat(0.0); C]; ROWS];
             for at in (0..width).step_by(V::LANES) {
                 let len = V::LANES.min(width - at);
-                let states = states.map(|state| f32::load_part::<V>(state.add(at), len));
+                // A loop, not `map`: what that calls is compiled without the instruction set.
+                let mut lanes = [V::splat(0.0); C];
+                for (lanes, state) in lanes.iter_mut().zip(states) {
+                    *lanes = f32::load_part(state.add(at), len);
+                }
                 for (sums, row) in sums.iter_mut().zip(rows) {
                     let weights: V = f32::load_part(row.add(at), len);
-                    for (sum, state) in sums.iter_mut().zip(states) {
-                        *sum = weights.mul_add(state, *sum);
+                    for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                        *sum = weights.mul_add(lanes, *sum);
                     }
                 }
             }
@@ -381,10 +385,8 @@ impl Job for RecurBack<'_> {
             let len = V::LANES.min(self.columns.end - at);
             for first in (0..batch).step_by(CLIPS) {
                 let clips: [usize; CLIPS] = std::array::from_fn(|i| (first + i).min(batch - 1));
-                let mut sums = [0.0; CLIPS].map(|zero| {
-                    // SAFETY: the machine has the instructions of `V`.
-                    unsafe { V::splat(zero) }
-                });
+                // SAFETY: the machine has the instructions of `V`.
+                let mut sums = [unsafe { V::splat(0.0) }; CLIPS];
                 for gate in 0..4 * width {
                     // SAFETY: `len` elements of the row.
                     let weights: V = unsafe {

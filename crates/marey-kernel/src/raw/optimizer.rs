@@ -172,8 +172,10 @@ impl Job for AdamWBlock<'_> {
         let mut at = 0;
         // SAFETY: `len` elements from `at` lie in the block.
         unsafe {
-            let [beta_1, beta_2] = factors.betas.map(|beta| V::splat(beta));
-            let [share_1, share_2] = factors.shares.map(|share| V::splat(share));
+            let [beta_1, beta_2] = factors.betas;
+            let [share_1, share_2] = factors.shares;
+            let (beta_1, beta_2) = (V::splat(beta_1), V::splat(beta_2));
+            let (share_1, share_2) = (V::splat(share_1), V::splat(share_2));
             let (kept, epsilon) = (V::splat(factors.kept), V::splat(factors.epsilon));
             let (step, root) = (V::splat(factors.step), V::splat(factors.root));
             while at < gradient.len() {

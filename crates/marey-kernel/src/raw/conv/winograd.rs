@@ -25,7 +25,7 @@ const LINE: usize = 16;
 /// Most frames of a task. More would repeat fewer inputs between tasks, but leave fewer rows of tiles.
 const MAX_FRAMES: usize = 8;
 /// Tiles from which it pays, where the weights must be transformed.
-const MIN_TILES: usize = 512;
+const MIN_TILES: usize = 256;
 /// The same where the transformed weights are kept.
 const MIN_TILES_KEPT: usize = 128;
 /// Channels, of the input and of the output, from which the transformations of the pixels pay.

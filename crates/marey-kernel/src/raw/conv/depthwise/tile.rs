@@ -125,13 +125,17 @@ impl<E: Element, const STRIDE: usize, const PIXELS: usize> Tile<'_, E, STRIDE, P
                 activation,
                 ..
             } = args.epilogue;
-            let [scale, bias] = [(scale, 1.0), (bias, 0.0)].map(|(values, default)| match values {
-                Some(values) => f32::load_part(values.as_ptr().add(channel), len),
-                None => V::splat(default),
-            });
+            // Not for both in a `map`, whose inside is compiled without the instruction set.
+            let (mut factor, mut addend) = (V::splat(1.0), V::splat(0.0));
+            if let Some(scale) = scale {
+                factor = f32::load_part(scale.as_ptr().add(channel), len);
+            }
+            if let Some(bias) = bias {
+                addend = f32::load_part(bias.as_ptr().add(channel), len);
+            }
             for i in 0..PIXELS {
                 if i < args.num_pixels {
-                    let value = activation.apply(sums[i].mul_add(scale, bias));
+                    let value = activation.apply(sums[i].mul_add(factor, addend));
                     E::store_part(value, args.y.add(i * args.y_step + channel), len);
                 }
             }

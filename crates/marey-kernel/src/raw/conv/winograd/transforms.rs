@@ -1,4 +1,7 @@
 //! The three transformations, vectors of channels at a time.
+//!
+//! Vectors go through loops, not `array::from_fn` or `map`: what those call is compiled without the instruction set, and
+//! passes every vector through memory.
 
 use super::super::super::element::Element;
 use super::super::super::parallel::Shared;
@@ -31,10 +34,12 @@ impl Job for WeightsOf<'_> {
                     [a, sum.add(b).mul(half), sum.sub(b).mul(half), c]
                 };
                 let tap = |i: usize, j: usize| V::load(from.add((3 * i + j) * self.tap_step + at));
-                let columns: [[V; 4]; 3] =
-                    std::array::from_fn(|j| spread([tap(0, j), tap(1, j), tap(2, j)]));
+                let mut columns = [[half; 4]; 3];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = spread([tap(0, j), tap(1, j), tap(2, j)]);
+                }
                 for i in 0..4 {
-                    let points = spread(columns.map(|column| column[i]));
+                    let points = spread([columns[0][i], columns[1][i], columns[2][i]]);
                     for (j, value) in points.into_iter().enumerate() {
                         value.store(self.to.add((4 * i + j) * self.point_step + at));
                     }
@@ -87,11 +92,13 @@ impl Job for Inputs<'_, '_, '_> {
                         Some(pixel) => V::load(pixel.add(at)),
                         None => V::splat(0.0),
                     };
-                    let columns: [[V; 4]; 4] = std::array::from_fn(|j| {
-                        spread([load(0, j), load(1, j), load(2, j), load(3, j)])
-                    });
+                    let mut columns = [[V::splat(0.0); 4]; 4];
+                    for (j, column) in columns.iter_mut().enumerate() {
+                        *column = spread([load(0, j), load(1, j), load(2, j), load(3, j)]);
+                    }
                     for i in 0..4 {
-                        let points = spread(columns.map(|column| column[i]));
+                        let [a, b, c, d] = &columns;
+                        let points = spread([a[i], b[i], c[i], d[i]]);
                         for (j, value) in points.into_iter().enumerate() {
                             value.store(to.add((4 * i + j) * self.plane + at));
                         }
@@ -146,9 +153,10 @@ impl Job for Outputs<'_, '_, '_> {
                     let point = |i: usize, j: usize| {
                         V::load(sums.add((4 * i + j) * plane + tile * width + lane))
                     };
-                    let rows: [[V; 2]; 4] = std::array::from_fn(|j| {
-                        gather([point(0, j), point(1, j), point(2, j), point(3, j)])
-                    });
+                    let mut rows = [[V::splat(0.0); 2]; 4];
+                    for (j, row) in rows.iter_mut().enumerate() {
+                        *row = gather([point(0, j), point(1, j), point(2, j), point(3, j)]);
+                    }
                     for i in 0..2 {
                         let values = gather([rows[0][i], rows[1][i], rows[2][i], rows[3][i]]);
                         for (value, place) in values.into_iter().zip(places[i]) {
