@@ -113,6 +113,8 @@ pub(crate) struct RowArgs<'a> {
     pub(crate) finish: Option<Finish>,
     /// What a finish adds before its activation: a row for each output, or nothing at all.
     pub(crate) residuals: &'a [*const f32],
+    /// Rows of output that are written next, asked for meanwhile; any addresses.
+    pub(crate) next: &'a [*const f32],
 }
 
 /// Runs the row tile of `isa` for as many pixels.
@@ -161,23 +163,23 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
                 *row = args.base.offset(*pixel);
             }
             let mut panel = args.panel;
+            let mut next = args.next.iter();
             for &run in args.runs {
-                for q in run..run + args.run_len as isize {
-                    let mut right = [V::splat(0.0); VECTORS];
-                    for j in 0..VECTORS {
-                        right[j] = V::load(panel.add(j * V::LANES));
-                    }
-                    for i in 0..ROWS {
-                        let left = V::splat(*rows[i].offset(q));
-                        for j in 0..VECTORS {
-                            sums[i][j] = if PAIRS {
-                                left.dot_pairs(right[j], sums[i][j])
-                            } else {
-                                left.mul_add(right[j], sums[i][j])
-                            };
-                        }
-                    }
+                let end = run + args.run_len as isize;
+                let mut q = run;
+                // A row a step: all at once they would wait for each other.
+                while q < end
+                    && let Some(row) = next.next()
+                {
+                    prefetch(*row, VECTORS * V::LANES);
+                    step::<V, ROWS, VECTORS, PAIRS>(&rows, q, panel, &mut sums);
                     panel = panel.add(2 * V::LANES);
+                    q += 1;
+                }
+                while q < end {
+                    step::<V, ROWS, VECTORS, PAIRS>(&rows, q, panel, &mut sums);
+                    panel = panel.add(2 * V::LANES);
+                    q += 1;
                 }
             }
             // Whole tiles of plain sums go from the registers to memory. No choice of the number of rows or lanes inside the
@@ -209,6 +211,36 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
                 }
             }
             store_rows::<V, VECTORS>(args, &rows);
+        }
+    }
+}
+
+/// Adds the products of float `q` of every row with a row of the panel.
+///
+/// # Safety
+/// As [`row_tile`].
+#[inline(always)]
+unsafe fn step<V: Vector, const ROWS: usize, const VECTORS: usize, const PAIRS: bool>(
+    rows: &[*const f32; ROWS],
+    q: isize,
+    panel: *const f32,
+    sums: &mut [[V; VECTORS]; ROWS],
+) {
+    // SAFETY: the contract.
+    unsafe {
+        let mut right = [V::splat(0.0); VECTORS];
+        for j in 0..VECTORS {
+            right[j] = V::load(panel.add(j * V::LANES));
+        }
+        for i in 0..ROWS {
+            let left = V::splat(*rows[i].offset(q));
+            for j in 0..VECTORS {
+                sums[i][j] = if PAIRS {
+                    left.dot_pairs(right[j], sums[i][j])
+                } else {
+                    left.mul_add(right[j], sums[i][j])
+                };
+            }
         }
     }
 }
@@ -266,6 +298,9 @@ pub(crate) struct ColumnArgs<'a> {
     pub(crate) right_step: usize,
     /// Columns whose sums are wanted: where they are few, those of the second vector are left as they are.
     pub(crate) width: usize,
+    /// A part of what is read next, asked for meanwhile: offsets of two vectors from `next_base`; any addresses.
+    pub(crate) next: &'a [usize],
+    pub(crate) next_base: *const f32,
     /// Where the sums go: `rows` rows of the tile's width, packed.
     pub(crate) output: *mut f32,
     /// Add to what the output holds?
@@ -312,7 +347,11 @@ impl<const ROWS: usize, const VECTORS: usize> Job for ColumnTile<'_, ROWS, VECTO
         unsafe {
             let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
             let mut right = args.right;
+            let mut next = args.next.iter();
             for pixel in args.pixels {
+                if let Some(at) = next.next() {
+                    prefetch(args.next_base.wrapping_add(*at), VECTORS * V::LANES);
+                }
                 let left = args.base.wrapping_offset(*pixel);
                 let mut row = [V::splat(0.0); VECTORS];
                 for j in 0..VECTORS {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::memory::Buffer;
 use super::super::parallel::{Scratch, Shared, for_each_task, with_scratch};
 use super::super::simd::Isa;
-use super::super::tile::{MAX_ROWS, Operand, RowArgs, prefetch, row_tile};
+use super::super::tile::{MAX_ROWS, Operand, RowArgs, row_tile};
 use super::blocking::{Blocking, SUM_LEN, SumPart, share_out, sum_parts};
 use super::dense::Padded;
 use super::pack::Panels;
@@ -76,7 +76,6 @@ struct Staged<'a> {
     residuals: Vec<*const f32>,
     /// Pixels of a tile.
     tile_rows: usize,
-    in_place: bool,
 }
 
 // SAFETY: the output pointers are written by tasks that share out the panels of a block.
@@ -162,7 +161,6 @@ impl Product<'_> {
         memory: Option<&'a mut [f32]>,
         output: Shared<f32>,
     ) -> Staged<'a> {
-        let in_place = memory.is_none();
         let mut band = self.window.stage(self.source, block, group, memory);
         let mut outputs = Vec::with_capacity(band.pixels.len());
         let mut residuals = Vec::new();
@@ -185,7 +183,6 @@ impl Product<'_> {
             outputs,
             residuals,
             tile_rows,
-            in_place,
         }
     }
 
@@ -207,9 +204,6 @@ impl Product<'_> {
             // A short window: all columns of a pixel while it is at hand.
             for tile in 0..num_tiles {
                 for panel in panels.clone() {
-                    if staged.in_place && panel == panels.start {
-                        self.prefetch_next(staged, part, tile);
-                    }
                     let weights = self.panels.rows(group, panel, rows(part), scratch);
                     // SAFETY: as for this function.
                     unsafe { self.tile(staged, tile, [group, panel], part, weights) };
@@ -222,26 +216,9 @@ impl Product<'_> {
             for part in parts {
                 let weights = self.panels.rows(group, panel, rows(part), scratch);
                 for tile in 0..num_tiles {
-                    if staged.in_place && panel == panels.start {
-                        self.prefetch_next(staged, part, tile);
-                    }
                     // SAFETY: as for this function.
                     unsafe { self.tile(staged, tile, [group, panel], part, weights) };
                 }
-            }
-        }
-    }
-
-    /// Asks for the input of the tile after `tile`, when it is read in place.
-    fn prefetch_next(&self, staged: &Staged, part: &SumPart, tile: usize) {
-        let (rows, band) = (staged.tile_rows, &staged.band);
-        for pixel in band.pixels.iter().skip((tile + 1) * rows).take(rows) {
-            for run in &band.runs[part.run..part.run + part.num_runs] {
-                let at = band
-                    .base
-                    .wrapping_offset(pixel + run)
-                    .wrapping_add(part.start);
-                prefetch(at, part.len);
             }
         }
     }
@@ -265,7 +242,12 @@ impl Product<'_> {
         for (to, output) in shifted.iter_mut().zip(outputs) {
             // SAFETY: the panel has at least one column, which lies inside the output.
             *to = unsafe { output.add(panel * width) };
-            prefetch(*to, width);
+        }
+        let mut next = [std::ptr::null(); MAX_ROWS];
+        let later = staged.outputs.iter().skip(first + rows).take(rows);
+        let num_next = later.len();
+        for (to, output) in next.iter_mut().zip(later) {
+            *to = output.wrapping_add(panel * width).cast_const();
         }
         let mut added = [std::ptr::null(); MAX_ROWS];
         let residuals = staged.residuals.iter().skip(first).take(outputs.len());
@@ -291,6 +273,7 @@ impl Product<'_> {
             accumulate: part.row > 0,
             finish,
             residuals: &added[..num_residuals],
+            next: &next[..num_next],
         };
         // SAFETY: the band holds every run of every pixel, the panel every row; the outputs are
         // this task's.

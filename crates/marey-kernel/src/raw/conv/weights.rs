@@ -5,6 +5,7 @@
 //! threads (which decides the number of copies), never on how the threads were scheduled. With
 //! [`SumOrder::Free`] a block goes to the task that is free, and the last bits differ from run to run.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::memory::Buffer;
@@ -18,7 +19,9 @@ use super::dense::window_of_x;
 use super::window::{Band, Block, SLACK, Window};
 
 /// Pixels whose gradients stay in L1 while they meet every float of the window.
-const CHUNK: usize = 128;
+const CHUNK: usize = 64;
+/// Floats of a window up to which reading gradients takes longer than using them.
+const SHORT_WINDOW: usize = 512;
 /// Floats that all copies of dW together may take, beyond the first.
 const MAX_COPIES_LEN: usize = 2 << 20;
 /// Edge of the square pieces in which dW is put in order at the end.
@@ -168,7 +171,7 @@ impl Gradient<'_> {
         &self,
         block: &Block,
         group: usize,
-        panels: std::ops::Range<usize>,
+        panels: Range<usize>,
         sums: *mut f32,
         accumulate: bool,
     ) {
@@ -186,22 +189,20 @@ impl Gradient<'_> {
             let memory = copy.then(|| band_scratch.take(self.window.copy_len(block)));
             let band = self.window.stage(self.x, block, group, memory);
             let width = self.layout.width;
-            for (chunk_idx, chunk) in gradients.chunks(CHUNK).enumerate() {
-                let first = chunk_idx * CHUNK;
-                let accumulate = accumulate || chunk_idx > 0;
+            for first in (0..gradients.len()).step_by(CHUNK) {
+                let chunk = first..gradients.len().min(first + CHUNK);
                 for panel in panels.clone() {
                     let right = dy_scratch.take(CHUNK * width);
-                    self.copy_gradients(chunk, panel, right);
-                    // SAFETY: the panel lies inside the group's panels.
+                    self.copy_gradients(&gradients[chunk.clone()], panel, right);
+                    let accumulate = accumulate || first > 0;
+                    // SAFETY: the contract; the panel lies inside the group's panels.
                     unsafe {
-                        let sums = sums.add(panel * self.layout.panel_len());
-                        let columns = self.columns(panel);
                         self.add_chunk(
                             &band,
-                            first,
+                            &gradients,
+                            chunk.clone(),
+                            panel,
                             right,
-                            chunk.len(),
-                            columns,
                             sums,
                             accumulate,
                             !copy,
@@ -244,7 +245,7 @@ impl Gradient<'_> {
         }
     }
 
-    /// One chunk of pixels, from `first`, for one panel at `sums`.
+    /// A chunk of pixels for one panel, whose columns of dy there are `right`; `gradients` says where those of all pixels lie.
     ///
     /// # Safety
     /// As [`Gradient::add_block`].
@@ -255,10 +256,10 @@ impl Gradient<'_> {
     unsafe fn add_chunk(
         &self,
         band: &Band<f32>,
-        first: usize,
+        gradients: &[usize],
+        chunk: Range<usize>,
+        panel: usize,
         right: &[f32],
-        num_pixels: usize,
-        columns: usize,
         sums: *mut f32,
         accumulate: bool,
         in_place: bool,
@@ -271,14 +272,15 @@ impl Gradient<'_> {
             num_runs,
             ..
         } = *self.layout;
-        let pixels = &band.pixels[first..first + num_pixels];
+        // SAFETY: the panel lies inside the group's.
+        let sums = unsafe { sums.add(panel * self.layout.panel_len()) };
+        let next = chunk.end..gradients.len().min(chunk.end + CHUNK);
         // Read in place, the next chunk is asked for in equal shares, one a tile.
-        let next = band.pixels[first + num_pixels..]
-            .chunks(CHUNK)
-            .next()
-            .unwrap_or(&[]);
         let share = next.len().div_ceil(num_runs * (run_rows / rows));
-        let mut shares = next.chunks(share.max(1));
+        let mut shares = band.pixels[next.clone()].chunks(share.max(1));
+        // Its gradients by the first tile, where the tiles are so few that they would come too late.
+        let is_short = num_runs * run_rows <= SHORT_WINDOW;
+        let mut next_gradients = if is_short { &gradients[next] } else { &[] };
         for (run_idx, run) in band.runs.iter().enumerate() {
             for start in (0..run_len).step_by(rows) {
                 if in_place {
@@ -288,10 +290,12 @@ impl Gradient<'_> {
                 }
                 let args = ColumnArgs {
                     base: band.base.wrapping_offset(run + start as isize),
-                    pixels,
+                    pixels: &band.pixels[chunk.clone()],
                     right: right.as_ptr(),
                     right_step: width,
-                    width: columns,
+                    width: self.columns(panel),
+                    next: std::mem::take(&mut next_gradients),
+                    next_base: self.dy.as_ptr().wrapping_add(panel * width),
                     // SAFETY: a tile of the panel.
                     output: unsafe { sums.add((run_idx * run_rows + start) * width) },
                     accumulate,

@@ -289,6 +289,7 @@ impl Tiles<'_, '_> {
                     accumulate: false,
                     finish: None,
                     residuals: &[],
+                    next: &[],
                 };
                 // SAFETY: the plane holds every frame's channels of every tile, the panel a row for each; the sums of
                 // this point are `num_tiles` rows.
