@@ -17,7 +17,7 @@
 //!
 //! - The public functions choose by device and type: see [`conv3d`], [`conv3d_fused`],
 //!   [`batch_norm_train`], [`batch_norm_frozen`], [`max_pool3d`], [`avg_pool3d`], [`global_average`],
-//!   [`channel_scale`], [`temporal_shift`], [`lstm`], [`bilstm`], [`linear`], [`bias_activation`], and
+//!   [`channel_scale`], [`temporal_shift`], [`fork`], [`lstm`], [`bilstm`], [`linear`], [`bias_activation`], and
 //!   for what comes after the gradients [`sum_of_squares`], [`adamw`], [`sgd`]. [`kernels_used`] says
 //!   what they choose.
 //! - [`raw`] holds the kernels, on plain slices, without Burn.
@@ -56,6 +56,7 @@ mod ops;
 #[cfg(feature = "gpu")]
 pub use gpu::keep_freed_memory;
 pub use ops::conv::{Fused, conv3d, conv3d_fused, fuses_norms};
+pub use ops::fork::fork;
 pub use ops::kept::KeptWeights;
 pub use ops::linear::{bias_activation, conv3d_bias, linear};
 pub use ops::lstm::{bilstm, lstm};

@@ -11,6 +11,7 @@ mod autodiff;
 pub(crate) mod conv;
 mod element;
 mod flex;
+pub(crate) mod fork;
 pub(crate) mod kept;
 pub(crate) mod linear;
 pub(crate) mod lstm;
@@ -103,6 +104,9 @@ pub(crate) trait VideoOps: Backend {
 
     /// [`crate::temporal_shift`], and its gradient where `order` is backward.
     fn temporal_shift(x: FloatTensor<Self>, fold: usize, order: TimeOrder) -> FloatTensor<Self>;
+
+    /// [`crate::fork`].
+    fn fork(x: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Do the kernels take this tensor: `f32` on the CPU device?

@@ -1,5 +1,7 @@
 //! Gradients of the operations on Burn's CPU device.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -15,7 +17,7 @@ use super::flex::{self, dense, dims};
 use super::lstm::Recurrence;
 use super::norm::NormOptions;
 use super::norm::flex::Normalized;
-use super::{lstm, pool, scale};
+use super::{fork, lstm, pool, scale};
 use crate::raw::lstm::TimeOrder;
 use crate::raw::pool::{Divisor, Pool3dOptions};
 use crate::raw::{Conv3dOptions, Conv3dShape};
@@ -178,6 +180,22 @@ impl<C: CheckpointStrategy> VideoOps for Autodiff<Flex, C> {
             OpsKind::UnTracked(prepared) => prepared.finish(y),
         }
     }
+
+    fn fork(x: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let prepared = ForkBackward.prepare::<C>([x.node()]).compute_bound();
+        let x = x.into_primitive();
+        let aside = Aside::default();
+        let branch = match prepared.stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(aside.clone(), x.clone()),
+            OpsKind::UnTracked(prepared) => prepared.finish(x.clone()),
+        };
+        let prepared = WayRoundBackward.prepare::<C>([branch.node()]);
+        let way_round = match prepared.compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(aside, x),
+            OpsKind::UnTracked(prepared) => prepared.finish(x),
+        };
+        (branch, way_round)
+    }
 }
 
 /// Keeps what the backward pass needs, if there will be one.
@@ -338,6 +356,44 @@ impl Backward<Flex, 1> for ShiftBackward {
         let [parent] = ops.parents;
         if let Some(node) = parent {
             let dx = Flex::temporal_shift(dy, fold, order.reversed());
+            grads.register::<Flex>(node.id, dx);
+        }
+    }
+}
+
+/// A gradient on its way from [`WayRoundBackward`] to [`ForkBackward`].
+type Aside = Arc<Mutex<Option<FlexTensor>>>;
+
+/// Gradient of the second tensor of [`VideoOps::fork`]: puts it aside. In the graph the tensor comes from the first one, so
+/// that its gradient is there when that of the first passes on.
+#[derive(Debug)]
+struct WayRoundBackward;
+
+impl Backward<Flex, 1> for WayRoundBackward {
+    type State = Aside;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        *ops.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(dy);
+    }
+}
+
+/// Gradient of [`VideoOps::fork`]: that of the first tensor, and what was put aside.
+#[derive(Debug)]
+struct ForkBackward;
+
+impl Backward<Flex, 1> for ForkBackward {
+    type State = Aside;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<Flex>(&ops.node);
+        let mut aside = ops.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let dx = match aside.take() {
+            Some(other) => fork::joined(dy, other),
+            None => dy,
+        };
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
             grads.register::<Flex>(node.id, dx);
         }
     }

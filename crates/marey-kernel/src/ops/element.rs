@@ -15,6 +15,9 @@ pub(super) trait Stored: Element {
 
     /// The elements of a tensor of this type that lie together, in order; else nothing.
     fn slice(tensor: &FlexTensor) -> Option<&[Self]>;
+
+    /// All of a tensor's storage; copied first, if others share it.
+    fn storage(tensor: &mut FlexTensor) -> &mut [Self];
 }
 
 macro_rules! stored {
@@ -24,6 +27,10 @@ macro_rules! stored {
 
             fn slice(tensor: &FlexTensor) -> Option<&[Self]> {
                 tensor.as_slice()
+            }
+
+            fn storage(tensor: &mut FlexTensor) -> &mut [Self] {
+                tensor.storage_mut()
             }
         }
     )*};
@@ -56,6 +63,18 @@ pub(super) use with_element;
 /// The elements of a [`dense`](super::flex::dense) tensor.
 pub(super) fn elements_of<E: Stored>(tensor: &FlexTensor) -> &[E] {
     E::slice(tensor).expect("made dense, and its type was asked for at the door")
+}
+
+/// The elements of a tensor, to be changed: where they lie, unless others share them or they do not lie together.
+pub(super) fn elements_mut<E: Stored>(tensor: &mut FlexTensor) -> &mut [E] {
+    if !tensor.is_contiguous() {
+        *tensor = tensor.to_contiguous();
+    }
+    let (start, end) = tensor
+        .layout()
+        .contiguous_offsets()
+        .expect("made contiguous");
+    &mut E::storage(tensor)[start..end]
 }
 
 /// A new tensor, in memory of the pool, that `fill` writes completely.

@@ -7,6 +7,7 @@ use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 
+use super::element::elements_mut;
 use super::flex::{dense, elements, filled};
 use super::has_kernels;
 use crate::raw::Isa;
@@ -179,18 +180,6 @@ fn check<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) {
 
 fn takes<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
     tensors.into_iter().all(has_kernels)
-}
-
-/// The elements of a tensor, to be changed: where they lie, unless others share them or they do not lie together.
-fn elements_mut(tensor: &mut FlexTensor) -> &mut [f32] {
-    if !tensor.is_contiguous() {
-        *tensor = tensor.to_contiguous();
-    }
-    let (start, end) = tensor
-        .layout()
-        .contiguous_offsets()
-        .expect("made contiguous");
-    &mut tensor.storage_mut()[start..end]
 }
 
 impl OptimizerOps for Flex {

@@ -12,6 +12,7 @@ pub mod pool;
 pub mod reference;
 pub mod scale;
 pub mod shift;
+pub mod sum;
 
 mod activation;
 mod convert;

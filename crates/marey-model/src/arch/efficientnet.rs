@@ -10,7 +10,7 @@ use burn::{
 use marey_kernel::channel_scale;
 
 use super::scaled_channels;
-use crate::layer::{Activation, BatchNorm, Conv2d, ConvConfig, DropPath, Init, global_average};
+use crate::layer::{Activation, BatchNorm, Conv2d, ConvConfig, DropPath, Init, global_average, op};
 
 /// Repeats, kernel, stride, expansion and output channels of each stage (table 1 of the paper).
 const STAGES: [Stage; 7] = [
@@ -295,7 +295,8 @@ impl DepthwiseSeparable {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv_dw.forward_normed(x.clone(), &self.bn1, None);
+        let [y, x] = op::fork(x);
+        let y = self.conv_dw.forward_normed(y, &self.bn1, None);
         let y = self.se.forward(y);
         project(&self.conv_pw, &self.bn2, y, x, self.drop_path.as_ref())
     }
@@ -336,7 +337,8 @@ impl InvertedResidual {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv_pw.forward_normed(x.clone(), &self.bn1, None);
+        let [y, x] = op::fork(x);
+        let y = self.conv_pw.forward_normed(y, &self.bn1, None);
         let y = self.conv_dw.forward_normed(y, &self.bn2, None);
         let y = self.se.forward(y);
         project(&self.conv_pwl, &self.bn3, y, x, self.drop_path.as_ref())

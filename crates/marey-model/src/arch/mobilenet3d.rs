@@ -14,7 +14,9 @@ use super::{Network, scaled_channels};
 use crate::{
     Evidence,
     evidence::behind_mean,
-    layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average},
+    layer::{
+        Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average, op,
+    },
 };
 
 /// Expansion, output channels, blocks, and stride in time and space of each stage.
@@ -218,7 +220,8 @@ impl InvertedResidual {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let residual = self.has_way_round.then(|| x.clone());
+        let [x, around] = op::fork(x);
+        let residual = self.has_way_round.then_some(around);
         let (x, depthwise, norm, project, last) = match &self.conv {
             Inverted::Depthwise((depthwise, norm, _, project, last)) => {
                 (x, depthwise, norm, project, last)

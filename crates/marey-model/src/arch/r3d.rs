@@ -15,7 +15,9 @@ use super::{Network, scaled_channels};
 use crate::{
     Evidence,
     evidence::behind_mean,
-    layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average},
+    layer::{
+        Activation, BatchNorm, Conv3d, ConvConfig, Init, Linear, LinearInit, global_average, op,
+    },
 };
 
 /// Builds an [`R3d`].
@@ -315,7 +317,8 @@ impl BasicBlock {
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let (conv1, norm1) = &self.conv1;
         let (conv2, norm2) = &self.conv2;
-        let y = conv1.forward_normed(x.clone(), norm1, None);
+        let [y, x] = op::fork(x);
+        let y = conv1.forward_normed(y, norm1, None);
         let x = match &self.downsample {
             Some((conv, norm)) => conv.forward_normed(x, norm, None),
             None => x,

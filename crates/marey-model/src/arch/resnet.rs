@@ -251,7 +251,8 @@ impl BasicBlock {
     }
 
     fn forward(&self, x: Tensor<4>, num_frames: usize) -> Tensor<4> {
-        let y = shifted(x.clone(), num_frames, self.fold);
+        let [y, x] = op::fork(x);
+        let y = shifted(y, num_frames, self.fold);
         let y = self.conv1.forward_normed(y, &self.bn1, None);
         let x = way_round(self.downsample.as_ref(), x);
         self.conv2.forward_normed(y, &self.bn2, Some(x))
@@ -295,7 +296,8 @@ impl Bottleneck {
     }
 
     fn forward(&self, x: Tensor<4>, num_frames: usize) -> Tensor<4> {
-        let y = shifted(x.clone(), num_frames, self.fold);
+        let [y, x] = op::fork(x);
+        let y = shifted(y, num_frames, self.fold);
         let y = self.conv1.forward_normed(y, &self.bn1, None);
         let y = self.conv2.forward_normed(y, &self.bn2, None);
         let x = way_round(self.downsample.as_ref(), x);

@@ -11,7 +11,7 @@ use burn::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, MaxPool3d};
+use crate::layer::{Activation, BatchNorm, Conv3d, ConvConfig, Init, MaxPool3d, op};
 
 /// Bottlenecks of each stage.
 const DEPTHS: [usize; 4] = [3, 4, 6, 3];
@@ -274,7 +274,8 @@ impl Bottleneck {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let y = self.conv1.forward(x.clone(), None);
+        let [y, x] = op::fork(x);
+        let y = self.conv1.forward(y, None);
         let y = self.conv2.forward(y, None);
         let x = match &self.downsample {
             Some(downsample) => downsample.forward(x, None),

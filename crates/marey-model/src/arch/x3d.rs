@@ -242,10 +242,11 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [x, around] = op::fork(x);
         let around = match (&self.branch1_conv, &self.branch1_norm) {
-            (Some(conv), Some(norm)) => conv.forward_normed(x.clone(), norm, None),
-            (Some(conv), None) => conv.forward(x.clone()),
-            (None, _) => x.clone(),
+            (Some(conv), Some(norm)) => conv.forward_normed(around, norm, None),
+            (Some(conv), None) => conv.forward(around),
+            (None, _) => around,
         };
         self.branch2.forward(x, around)
     }

@@ -271,6 +271,11 @@ pub fn temporal_shift(x: Tensor<4>, num_frames: usize, fold: usize) -> Tensor<4>
     marey_kernel::temporal_shift(clips, fold).reshape([n, h, w, c])
 }
 
+/// `x` for a branch and for the way round it; see [`marey_kernel::fork`].
+pub fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
+    marey_kernel::fork(x)
+}
+
 /// The states of an LSTM that reads from the first frame on; see [`marey_kernel::lstm`].
 ///
 /// # Shapes
