@@ -39,7 +39,8 @@ impl Job for WeightsOf<'_> {
                     *column = spread([tap(0, j), tap(1, j), tap(2, j)]);
                 }
                 for i in 0..4 {
-                    let points = spread([columns[0][i], columns[1][i], columns[2][i]]);
+                    let [a, b, c] = &columns;
+                    let points = spread([a[i], b[i], c[i]]);
                     for (j, value) in points.into_iter().enumerate() {
                         value.store(self.to.add((4 * i + j) * self.point_step + at));
                     }
