@@ -165,21 +165,26 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
             let mut panel = args.panel;
             let mut next = args.next.iter();
             for &run in args.runs {
-                let end = run + args.run_len as isize;
-                let mut q = run;
-                // A row a step: all at once they would wait for each other.
-                while q < end
-                    && let Some(row) = next.next()
-                {
-                    prefetch(*row, VECTORS * V::LANES);
-                    step::<V, ROWS, VECTORS, PAIRS>(&rows, q, panel, &mut sums);
+                for q in run..run + args.run_len as isize {
+                    // A row a step: all at once they would wait for each other.
+                    if let Some(row) = next.next() {
+                        prefetch(*row, VECTORS * V::LANES);
+                    }
+                    let mut right = [V::splat(0.0); VECTORS];
+                    for j in 0..VECTORS {
+                        right[j] = V::load(panel.add(j * V::LANES));
+                    }
+                    for i in 0..ROWS {
+                        let left = V::splat(*rows[i].offset(q));
+                        for j in 0..VECTORS {
+                            sums[i][j] = if PAIRS {
+                                left.dot_pairs(right[j], sums[i][j])
+                            } else {
+                                left.mul_add(right[j], sums[i][j])
+                            };
+                        }
+                    }
                     panel = panel.add(2 * V::LANES);
-                    q += 1;
-                }
-                while q < end {
-                    step::<V, ROWS, VECTORS, PAIRS>(&rows, q, panel, &mut sums);
-                    panel = panel.add(2 * V::LANES);
-                    q += 1;
                 }
             }
             // Whole tiles of plain sums go from the registers to memory. No choice of the number of rows or lanes inside the
@@ -211,36 +216,6 @@ impl<const ROWS: usize, const VECTORS: usize, const PAIRS: bool> Job
                 }
             }
             store_rows::<V, VECTORS>(args, &rows);
-        }
-    }
-}
-
-/// Adds the products of float `q` of every row with a row of the panel.
-///
-/// # Safety
-/// As [`row_tile`].
-#[inline(always)]
-unsafe fn step<V: Vector, const ROWS: usize, const VECTORS: usize, const PAIRS: bool>(
-    rows: &[*const f32; ROWS],
-    q: isize,
-    panel: *const f32,
-    sums: &mut [[V; VECTORS]; ROWS],
-) {
-    // SAFETY: the contract.
-    unsafe {
-        let mut right = [V::splat(0.0); VECTORS];
-        for j in 0..VECTORS {
-            right[j] = V::load(panel.add(j * V::LANES));
-        }
-        for i in 0..ROWS {
-            let left = V::splat(*rows[i].offset(q));
-            for j in 0..VECTORS {
-                sums[i][j] = if PAIRS {
-                    left.dot_pairs(right[j], sums[i][j])
-                } else {
-                    left.mul_add(right[j], sums[i][j])
-                };
-            }
         }
     }
 }
